@@ -1,0 +1,1 @@
+"""The rig: what tests drive the RA with."""
