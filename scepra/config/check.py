@@ -1,0 +1,195 @@
+"""What is wrong between sections, each of which may be right by itself.
+
+Each check yields findings: a path, a sentence, whether it is an error or a warning. They run on whatever sections could
+be read, so that one mistake hides no other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from scepra.config.challenge import StaticChallenge
+from scepra.config.document import Path
+from scepra.config.model import Limits
+from scepra.config.profile import Profile
+from scepra.config.refusal import suggestion
+from scepra.config.upstream import CertificateSigner, Upstream
+from scepra.errors import Refused
+from scepra.policy import openness
+from scepra.scep.algorithm import ContentCipher, Digest
+from scepra.scep.transport import read_path
+
+# A static challenge worth fewer bits than the first is refused, fewer than the second warned about (AC-094).
+GUESSABLE, WEAK = 32, 64
+# Clients give up after 30 s (HTTP-29, RA-24).
+PATIENCE = 25.0
+# NDES's administration page is never served (AC-014).
+_NEVER = ("certsrv", "mscep_admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong at a path of the file; ``severity`` is "error" or "warning"."""
+
+    path: Path
+    sentence: str
+    severity: str = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """The sections that could be read, all of them if ``complete``; the names of all upstreams, readable or not."""
+
+    limits: Limits | None = None
+    upstreams: Mapping[str, Upstream] = field(default_factory=dict)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    upstream_names: Collection[str] = ()
+    complete: bool = False
+
+
+def check(sections: Sections) -> Iterator[Finding]:
+    """Every finding between and within the sections."""
+    if sections.limits is not None:
+        yield from _limits(sections.limits)
+    for name, upstream in sections.upstreams.items():
+        yield from _upstream(name, upstream)
+        if sections.limits is not None and upstream.timeout >= sections.limits.answer_deadline:
+            yield Finding(("upstreams", name, "timeout"), "not shorter than the answer-deadline under limits")
+    for name, profile in sections.profiles.items():
+        yield from _profile(name, profile, sections)
+    yield from _paths(sections.profiles)
+    used = {profile.upstream for profile in sections.profiles.values()}
+    if sections.complete and used <= set(sections.upstreams):
+        for name in sorted(set(sections.upstreams) - used):
+            yield Finding(("upstreams", name), "no profile uses this upstream", "warning")
+
+
+def _limits(limits: Limits) -> Iterator[Finding]:
+    if limits.connections_per_address > limits.connections:
+        yield Finding(("limits", "connections-per-address"), "more than connections in all")
+
+
+def _upstream(name: str, upstream: Upstream) -> Iterator[Finding]:
+    path: Path = ("upstreams", name)
+    if upstream.authorisation == "ra-certificate" and not isinstance(upstream.signer, CertificateSigner):
+        yield Finding(
+            (*path, "authorisation"), "ra-certificate needs a signer with the strategy ra-certificate and its files"
+        )
+    if upstream.digest is Digest.MD5 and "MD5" not in upstream.legacy:
+        yield Finding((*path, "digest"), "MD5 is broken: it is used only where legacy names it too (SEC-01)")
+    if upstream.cipher is ContentCipher.DES_CBC and "DES-CBC" not in upstream.legacy:
+        yield Finding((*path, "cipher"), "DES-CBC is broken: it is used only where legacy names it too (SEC-01)")
+    if upstream.connect_timeout > upstream.timeout:
+        yield Finding((*path, "connect-timeout"), "longer than timeout, which includes it")
+    if upstream.timeout > PATIENCE:
+        yield Finding(
+            (*path, "timeout"), "longer than 25s: clients that give up after 30s never see such an answer", "warning"
+        )
+    yield from _legacy(path, upstream.legacy)
+
+
+def _legacy(path: Path, legacy: Collection[str]) -> Iterator[Finding]:
+    for index, algorithm in enumerate(legacy):
+        yield Finding((*path, "legacy", index), f"{algorithm} is accepted although it is broken (SEC-01)", "warning")
+
+
+def _profile(name: str, profile: Profile, sections: Sections) -> Iterator[Finding]:
+    path: Path = ("profiles", name)
+    if profile.upstream not in sections.upstream_names:
+        yield Finding(
+            (*path, "upstream"),
+            "no upstream has this name" + suggestion(profile.upstream, sections.upstream_names),
+        )
+    offered = profile.capabilities
+    if not (offered.sha1 or offered.sha256 or offered.sha512):
+        yield Finding(
+            (*path, "capabilities"), "without SHA-1, SHA-256 and SHA-512 Apple's devices refuse the server (CAPS-06)"
+        )
+    yield from _legacy(path, profile.legacy)
+    yield from _renewal(path, profile, sections.upstreams.get(profile.upstream))
+    yield from _challenge((*path, "challenge"), profile)
+    for opening in openness(profile.policy):
+        yield Finding((*path, "policy", *opening.path), opening.sentence, "warning")
+
+
+def _renewal(path: Path, profile: Profile, upstream: Upstream | None) -> Iterator[Finding]:
+    if profile.renewal is None:
+        return
+    for broken in ("MD5", "DES-CBC"):
+        if broken in profile.legacy:
+            yield Finding(
+                (*path, "legacy", profile.legacy.index(broken)),
+                f"{broken} is impossible together with renewal (SEC-01): serve old devices by a profile of their own",
+            )
+    if upstream is not None and upstream.authorisation == "challenge":
+        yield Finding(
+            (*path, "renewal"),
+            f"the upstream {profile.upstream} asks for a challenge: only clients that repeat it can renew (RA-30)",
+            "warning",
+        )
+
+
+def _challenge(path: Path, profile: Profile) -> Iterator[Finding]:
+    challenge = profile.challenge
+    if not isinstance(challenge, StaticChallenge):
+        yield Finding(path, "anyone who reaches this profile may enrol, as far as its policy lets them", "warning")
+        return
+    source = next(
+        key
+        for key, secret in (
+            ("file", challenge.file),
+            ("environment", challenge.environment),
+            ("insecure-inline", challenge.insecure_inline),
+        )
+        if secret is not None
+    )
+    if source == "insecure-inline":
+        yield Finding((*path, source), "whoever reads this file knows the challenge", "warning")
+    bits = strength(challenge.secret.reveal().decode())
+    if bits < GUESSABLE:
+        yield Finding((*path, source), f"the challenge can be guessed: about {bits} bits, at least {GUESSABLE} needed")
+    elif bits < WEAK:
+        yield Finding((*path, source), f"the challenge is weak: about {bits} bits, {WEAK} are safe", "warning")
+
+
+def strength(text: str) -> int:
+    """How many bits a password is worth at most: its length times the logarithm of how many characters it uses."""
+    return int(len(text) * math.log2(len(set(text))))
+
+
+def _paths(profiles: Mapping[str, Profile]) -> Iterator[Finding]:
+    """Paths that lead nowhere, and paths and CA identifiers that lead to two profiles (HTTP-14, HTTP-15, CERT-20)."""
+    default: dict[tuple[str, ...], str] = {}
+    named: dict[tuple[tuple[str, ...], str], str] = {}
+    for name, profile in profiles.items():
+        for index, text in enumerate(profile.paths):
+            path: Path = ("profiles", name, "paths", index)
+            if not text.startswith("/") or "?" in text or "#" in text:
+                yield Finding(path, "expected the path of a URL, from its first slash on")
+                continue
+            try:
+                segments = read_path(text.encode())
+            except Refused as refused:
+                yield Finding(path, refused.reason)
+                continue
+            if segments == _NEVER:
+                yield Finding(path, "this is NDES's administration page, which is never served (AC-014)")
+                continue
+            first = default.setdefault(segments, name)
+            if first != name and not profile.ca_identifiers:
+                yield Finding(path, f"the profile {first} is served at this path already, case and slashes aside")
+            elif first != name:
+                yield Finding(
+                    path,
+                    f"PKIOperation names no CA identifier: here it reaches the profile {first}",
+                    "warning",
+                )
+            for position, identifier in enumerate(profile.ca_identifiers):
+                other = named.setdefault((segments, identifier), name)
+                if other != name:
+                    yield Finding(
+                        ("profiles", name, "ca-identifiers", position),
+                        f"the profile {other} has this identifier at the same path",
+                    )

@@ -1,0 +1,74 @@
+"""Where the RA's keys and certificates are: named here, read by :mod:`scepra.keys`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
+from pydantic_core import CoreSchema
+
+from scepra.config.secret import SecretFile
+from scepra.config.section import Section
+from scepra.config.value import FilePath
+
+
+class KeyFile(Section):
+    """A private key: PEM (PKCS#8 or traditional, perhaps encrypted), DER, or PKCS#12."""
+
+    file: FilePath = Field(description="The file of the private key: PEM, DER or PKCS#12.")
+    passphrase: SecretFile | None = Field(
+        default=None, alias="passphrase-file", description="A file with the passphrase of the key's encryption."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, data: Any) -> Any:
+        """A path alone is a key without a passphrase."""
+        return {"file": data} if isinstance(data, str) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
+
+class IdentityFiles(Section):
+    """A certificate and its key."""
+
+    certificate: FilePath | None = Field(
+        default=None,
+        description="The file of the certificate, PEM or DER; may be absent where the key's file is PKCS#12.",
+    )
+    key: KeyFile = Field(description="The private key: the path of its file, or file and passphrase-file.")
+
+
+class DualIdentity(IdentityFiles):
+    """One certificate that both signs and decrypts."""
+
+    @property
+    def signing(self) -> IdentityFiles:
+        """What signs answers."""
+        return self
+
+    @property
+    def encryption(self) -> IdentityFiles:
+        """What requests are encrypted to."""
+        return self
+
+
+class SplitIdentity(Section):
+    """Two certificates (SEC-03)."""
+
+    signing: IdentityFiles = Field(description="The certificate and key that sign answers.")
+    encryption: IdentityFiles = Field(description="The certificate and key that requests are encrypted to.")
+
+
+def _kind(data: Any) -> str:
+    if isinstance(data, Mapping):
+        return "split" if "signing" in data or "encryption" in data else "dual"
+    return "split" if isinstance(data, SplitIdentity) else "dual"
+
+
+RaIdentity = Annotated[
+    Annotated[DualIdentity, Tag("dual")] | Annotated[SplitIdentity, Tag("split")], Discriminator(_kind)
+]

@@ -1,0 +1,137 @@
+"""From a file to a :class:`~scepra.config.model.Config`, or to every problem in it at once (design rule 19)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from scepra.config import refusal
+from scepra.config.challenge import StaticChallenge
+from scepra.config.check import Sections, check
+from scepra.config.document import MAXIMUM, Document
+from scepra.config.model import Config, Limits
+from scepra.config.profile import Profile
+from scepra.config.section import Surroundings
+from scepra.config.upstream import Upstream
+from scepra.errors import ConfigError, Problem
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What became of a file.
+
+    ``config`` is None if there are errors; ``sections`` are those that are right by themselves even then; ``problems``
+    are all of them, warnings too, in the order of their places.
+    """
+
+    config: Config | None
+    document: Document
+    problems: tuple[Problem, ...]
+    sections: Sections = field(default_factory=Sections)
+
+    def problem(self, path: tuple[str | int, ...], sentence: str, severity: str = "error") -> Problem:
+        """A problem at a place of this file."""
+        return self.document.problem(path, sentence, severity)
+
+
+def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read a configuration.
+
+    Args:
+        path: the file; relative paths in it start from its directory.
+        environ: where the environment variables that it names are looked up.
+
+    Raises:
+        ConfigError: with every problem found; warnings alone are none.
+    """
+    reading = read(path, environ)
+    if reading.config is None:
+        raise ConfigError(reading.problems)
+    return reading.config
+
+
+def read(path: str | Path, environ: Mapping[str, str] = os.environ) -> Reading:
+    """As :func:`load`, but problems are returned, warnings among them, instead of raised."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAXIMUM + 1)
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    except (OSError, ValueError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "no such name is possible"
+        problem = Problem(str(path), 0, 0, "", f"cannot be read: {reason}")
+        return Reading(None, Document(str(path), None, {}, (problem,)), (problem,))
+    return parse(content, str(path), Surroundings(path.parent, environ), mode)
+
+
+def parse(content: bytes, file: str, surroundings: Surroundings, mode: int = 0o600) -> Reading:
+    """Read the content of a file.
+
+    Args:
+        content: what the file holds.
+        file: its name, for the problems.
+        surroundings: what it refers to beyond itself.
+        mode: its permissions; others may not read a file with a secret in it (AC-130).
+    """
+    document = Document.parse(content, file)
+    if document.data is None:
+        return Reading(None, document, document.problems)
+    found = list(document.problems)
+    config = None
+    try:
+        config = Config.model_validate(document.data, by_alias=True, by_name=False, context=surroundings)
+        sections = Sections(config.limits, config.upstreams, config.profiles, config.upstreams, complete=True)
+    except ValidationError as error:
+        found += refusal.problems(error, document, surroundings)
+        sections = _readable(document.data, surroundings)
+    found += (document.problem(each.path, each.sentence, each.severity) for each in check(sections))
+    found += _exposed(sections, document, mode)
+    found.sort(key=lambda problem: (problem.line, problem.column))
+    refused = any(problem.severity == "error" for problem in found)
+    return Reading(None if refused else config, document, tuple(found), sections)
+
+
+def _readable(data: Mapping[str, object], surroundings: Surroundings) -> Sections:
+    """Those sections of refused data that are right by themselves."""
+    limits = _valid(Limits, data.get("limits", {}), surroundings)
+    upstreams, profiles = data.get("upstreams"), data.get("profiles")
+    return Sections(
+        limits,
+        dict(_valid_values(Upstream, upstreams, surroundings)),
+        dict(_valid_values(Profile, profiles, surroundings)),
+        tuple(upstreams) if isinstance(upstreams, Mapping) else (),
+    )
+
+
+def _valid_values(model: type[M], data: object, surroundings: Surroundings) -> Iterator[tuple[str, M]]:
+    for name, value in data.items() if isinstance(data, Mapping) else ():
+        section = _valid(model, value, surroundings)
+        if section is not None:
+            yield name, section
+
+
+def _valid(model: type[M], data: object, surroundings: Surroundings) -> M | None:
+    try:
+        return model.model_validate(data, by_alias=True, by_name=False, context=surroundings)
+    except ValidationError:
+        return None
+
+
+def _exposed(sections: Sections, document: Document, mode: int) -> Iterator[Problem]:
+    """Secrets in a file that others may read (AC-130)."""
+    if not mode & 0o077:
+        return
+    for name, profile in sections.profiles.items():
+        if isinstance(profile.challenge, StaticChallenge) and profile.challenge.insecure_inline is not None:
+            yield document.problem(
+                ("profiles", name, "challenge", "insecure-inline"),
+                f"a secret in a file that others can read (mode {mode:04o}): chmod 600 it",
+            )

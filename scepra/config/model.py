@@ -1,0 +1,99 @@
+"""The whole configuration: frozen models whose attributes the rest of the program reads.
+
+Sections of one subject stand in modules of their own and are all importable from here. Every key has a description;
+durations are seconds (float), sizes octets, paths absolute or relative to the configuration file's directory, secrets
+:class:`~scepra.config.secret.Secret`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from scepra.config.challenge import Challenge, NoChallenge, StaticChallenge
+from scepra.config.identity import DualIdentity, IdentityFiles, KeyFile, SplitIdentity
+from scepra.config.legacy import Legacy
+from scepra.config.pin import Fingerprint
+from scepra.config.profile import CACertificates, OfferedCapabilities, Profile, Renewal, Reply
+from scepra.config.secret import Secret
+from scepra.config.section import Section
+from scepra.config.upstream import CertificateSigner, EphemeralSigner, Upstream
+from scepra.config.value import Count, Distinct, Endpoint, Label, Listed, Network, Octets, Seconds
+
+
+class Listen(Section):
+    """Where the RA listens."""
+
+    scep: Annotated[tuple[Endpoint, ...], Field(min_length=1), Distinct, Listed] = Field(
+        default=("tcp:8080",),
+        description="Endpoints for SCEP: tcp:PORT, ssl:PORT, unix:PATH or systemd:..., one or several.",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], Listed] = Field(
+        default=(),
+        description="Addresses of reverse proxies whose X-Forwarded-For is believed; from others it is ignored.",
+    )
+
+
+class Limits(Section):
+    """What bounds a client, whoever it is."""
+
+    request_target: Octets = Field(
+        default=65536, ge=1024, description="Longest request target, in octets: GET carries a message in it."
+    )
+    headers: Octets = Field(default=16384, ge=1024, description="All header lines of a request together, in octets.")
+    header_lines: Count = Field(default=100, description="How many header lines a request may have.")
+    body: Octets = Field(default=262144, ge=1024, description="Largest body of a POST, in octets.")
+    request_deadline: Seconds = Field(
+        default=10.0, gt=0, description="How long a request may take to arrive as a whole."
+    )
+    answer_deadline: Seconds = Field(
+        default=60.0, gt=0, description="How long the RA may take to answer; longer than any upstream's timeout."
+    )
+    idle: Seconds = Field(default=30.0, gt=0, description="How long a connection may be silent between requests.")
+    connections: Count = Field(default=1000, description="How many connections are open at once.")
+    connections_per_address: Count = Field(default=100, description="How many of them from one address.")
+    requests_per_connection: Count = Field(default=1000, description="After how many requests a connection is closed.")
+    reserved_descriptors: Count = Field(
+        default=128, description="File descriptors that connections leave to upstreams, logs and other listeners."
+    )
+
+
+class Config(Section):
+    """A configuration file."""
+
+    listen: Listen = Field(default_factory=Listen, description="Where the RA listens.")
+    limits: Limits = Field(default_factory=Limits, description="What bounds a client.")
+    upstreams: Annotated[Mapping[Label, Upstream], Field(min_length=1)] = Field(
+        description="The SCEP CAs that requests are forwarded to, by name."
+    )
+    profiles: Annotated[Mapping[Label, Profile], Field(min_length=1)] = Field(
+        description="The faces of the RA, by name: paths, credentials, policy."
+    )
+
+
+__all__ = [
+    "CACertificates",
+    "CertificateSigner",
+    "Challenge",
+    "Config",
+    "DualIdentity",
+    "EphemeralSigner",
+    "Fingerprint",
+    "IdentityFiles",
+    "KeyFile",
+    "Legacy",
+    "Limits",
+    "Listen",
+    "NoChallenge",
+    "OfferedCapabilities",
+    "Profile",
+    "Renewal",
+    "Reply",
+    "Secret",
+    "Section",
+    "SplitIdentity",
+    "StaticChallenge",
+    "Upstream",
+]

@@ -1,0 +1,115 @@
+"""Profiles: what clients see at a path, who may enrol there and for what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from scepra.config.challenge import Challenge
+from scepra.config.identity import RaIdentity
+from scepra.config.legacy import Legacy, floor_with
+from scepra.config.section import Section
+from scepra.config.value import Distinct, FilePath, Flag, Label, Listed, Seconds, Text
+from scepra.policy.model import Policy
+from scepra.scep.algorithm import Digest, Floor
+
+
+class Renewal(Section):
+    """How certificates are renewed by their own keys (RFC 8894, 2.3; MSG-31)."""
+
+    trust: Annotated[tuple[FilePath, ...], Field(min_length=1), Listed] = Field(
+        description="Files with the CA certificates that a renewing client's certificate must chain to."
+    )
+    window: Seconds = Field(
+        default=2592000.0, gt=0, description="How long before its end a certificate may be renewed."
+    )
+    grace: Seconds = Field(default=0.0, ge=0, description="How long after its end a certificate may still be renewed.")
+    names: Literal["same", "same-or-fewer"] = Field(
+        default="same-or-fewer", description="What names the new certificate may have, compared with the old one."
+    )
+    same_key: Literal["refuse", "allow"] = Field(
+        default="refuse", description="Whether the new certificate may keep the old key."
+    )
+    sha1: Literal["refuse", "allow"] = Field(
+        default="refuse", description="Whether the chain of the old certificate may be signed with SHA-1."
+    )
+
+
+class OfferedCapabilities(Section):
+    """What is accepted, and therefore listed in GetCACaps (CAPS-03). The rest of the list follows from the profile."""
+
+    post: Flag = Field(default=True, description="Accept and list POST (POSTPKIOperation).")
+    des3: Flag = Field(default=True, description="Accept and list triple DES (DES3).")
+    sha1: Flag = Field(default=True, description="Accept and list SHA-1.")
+    sha256: Flag = Field(
+        default=True, description="Accept and list SHA-256; without it SCEPStandard is not listed either."
+    )
+    sha384: Flag = Field(
+        default=True, description="Accept and list SHA-384: strongSwan uses AES only where it is listed."
+    )
+    sha512: Flag = Field(default=True, description="Accept and list SHA-512.")
+
+    @property
+    def refused_digests(self) -> frozenset[Digest]:
+        """The digests that are switched off."""
+        accepted = {
+            Digest.SHA1: self.sha1,
+            Digest.SHA256: self.sha256,
+            Digest.SHA384: self.sha384,
+            Digest.SHA512: self.sha512,
+        }
+        return frozenset(digest for digest, on in accepted.items() if not on)
+
+
+class CACertificates(Section):
+    """Which CA certificates GetCACert holds besides the RA's and the issuing CA's (CERT-02, CERT-09)."""
+
+    intermediates: Flag = Field(default=True, description="Whether CAs between the issuing CA and the root are served.")
+    root: Flag = Field(
+        default=False, description="Whether the root is served: some clients need it, others misbehave with it."
+    )
+
+
+class Reply(Section):
+    """How answers are made."""
+
+    certificates: Literal["none", "issuer", "chain"] = Field(
+        default="none",
+        description="What comes with an issued certificate: Cisco VPN clients need the issuer, Juniper forbids it.",
+    )
+    empty_content: Literal["present", "absent"] = Field(
+        default="present",
+        description="Whether refusals carry empty content or none; certmonger and PyScep need it present.",
+    )
+
+
+class Profile(Section):
+    """One face of the RA."""
+
+    paths: Annotated[tuple[Text, ...], Field(min_length=1), Distinct, Listed] = Field(
+        description="The URL paths it is served at; case, doubled slashes and a final pkiclient.exe do not matter."
+    )
+    ca_identifiers: Annotated[tuple[Text, ...], Distinct, Listed] = Field(
+        default=(), description="CA identifiers (the message of GetCACert and GetCACaps) that mean this profile."
+    )
+    upstream: Label = Field(description="The upstream that issues its certificates.")
+    ra: RaIdentity = Field(description="The RA's certificate and key, or those for signing and for encryption apart.")
+    challenge: Challenge = Field(description="What an initial enrolment is authorised by.")
+    renewal: Renewal | None = Field(default=None, description="How certificates are renewed; without it they are not.")
+    capabilities: OfferedCapabilities = Field(
+        default_factory=OfferedCapabilities, description="What is accepted from clients and listed in GetCACaps."
+    )
+    ca_certificates: CACertificates = Field(
+        default_factory=CACertificates, description="Which CA certificates GetCACert holds."
+    )
+    reply: Reply = Field(default_factory=Reply, description="How answers are made.")
+    policy: Policy = Field(default=(), description="The rules that every request must satisfy.")
+    legacy: Annotated[tuple[Legacy, ...], Distinct] = Field(
+        default=(), description="Broken algorithms that are accepted from clients nevertheless, one by one."
+    )
+
+    @property
+    def floor(self) -> Floor:
+        """What clients' messages may use: the digests and ciphers that are not switched off, and the legacy named."""
+        return floor_with(self.legacy, self.capabilities.refused_digests, des3=self.capabilities.des3)

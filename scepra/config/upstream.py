@@ -1,0 +1,112 @@
+"""Upstreams: the SCEP CAs that requests are forwarded to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from scepra.config.identity import IdentityFiles
+from scepra.config.legacy import Legacy, floor_with
+from scepra.config.pin import Pin
+from scepra.config.section import Section
+from scepra.config.value import Distinct, Listed, Octets, Seconds, Url
+from scepra.scep.algorithm import Algorithms, ContentCipher, Digest, Floor, KeyTransport
+
+
+def _by_certificate(transport: KeyTransport) -> KeyTransport:
+    if transport is KeyTransport.PASSWORD:
+        raise ValueError("expected 'RSA-v1.5', 'RSA-OAEP-SHA-1' or 'RSA-OAEP-SHA-256'")
+    return transport
+
+
+Transported = Annotated[
+    KeyTransport,
+    AfterValidator(_by_certificate),
+    WithJsonSchema({"enum": [transport.value for transport in KeyTransport if transport is not KeyTransport.PASSWORD]}),
+]
+Keyword = Literal[
+    "AES",
+    "DES3",
+    "GetNextCACert",
+    "POSTPKIOperation",
+    "Renewal",
+    "SHA-1",
+    "SHA-224",
+    "SHA-256",
+    "SHA-384",
+    "SHA-512",
+    "SCEPStandard",
+    "Update",
+]
+
+
+class EphemeralSigner(Section):
+    """Requests are signed with self-signed certificates over keys that live for a period (RA-13)."""
+
+    strategy: Literal["ephemeral-self-signed"] = Field(description="How the RA signs what it sends to the CA.")
+    key_bits: Literal[2048, 3072, 4096] = Field(default=2048, description="Size of the RSA key.")
+    period: Seconds = Field(default=86400.0, gt=0, description="How long one key serves before the next is made.")
+
+
+class CertificateSigner(IdentityFiles):
+    """Requests are signed with an RA certificate that the CA issued (RA-13)."""
+
+    strategy: Literal["ra-certificate"] = Field(description="How the RA signs what it sends to the CA.")
+
+
+class Upstream(Section):
+    """One SCEP CA."""
+
+    url: Url = Field(description="Where the CA answers SCEP; operations are appended as the query.")
+    ca_fingerprint: Annotated[tuple[Pin, ...], Field(min_length=1), Distinct, Listed] = Field(
+        description="The CA certificate, compared out of band: sha256:HEX, or file:PATH of it; one or several."
+    )
+    authorisation: Literal["network", "challenge", "ra-certificate"] = Field(
+        default="network",
+        description="Why the CA believes the RA: where it is, the challenge in the CSR, or its certificate.",
+    )
+    signer: Annotated[EphemeralSigner | CertificateSigner, Field(discriminator="strategy")] = Field(
+        default_factory=lambda: EphemeralSigner(strategy="ephemeral-self-signed"),
+        description="With what the RA signs its requests to the CA.",
+    )
+    transport: Literal["auto", "post", "get"] = Field(
+        default="auto", description="How messages are sent; auto follows the CA's capabilities."
+    )
+    digest: Digest = Field(default=Digest.SHA256, description="Digest of what is sent to the CA.")
+    cipher: ContentCipher = Field(
+        default=ContentCipher.AES128_CBC, description="Content cipher of what is sent to the CA."
+    )
+    key_transport: Transported = Field(
+        default=KeyTransport.RSA_V15, description="How the content key is sent to the CA."
+    )
+    legacy: Annotated[tuple[Legacy, ...], Distinct] = Field(
+        default=(), description="Broken algorithms that are accepted in the CA's answers nevertheless, one by one."
+    )
+    tolerate: Annotated[tuple[Literal["subject", "names", "validity", "sha1"], ...], Distinct] = Field(
+        default=(),
+        description="How a certificate may differ from the request: other subject, other names, not valid now, SHA-1.",
+    )
+    expect_capabilities: Annotated[tuple[Keyword, ...], Distinct] = Field(
+        default=(),
+        description="Capabilities that the CA must list; if one is missing that is logged, and nothing is lowered.",
+    )
+    connect_timeout: Seconds = Field(default=5.0, gt=0, description="How long connecting may take.")
+    timeout: Seconds = Field(default=20.0, gt=0, description="How long a whole exchange with the CA may take.")
+    answer: Octets = Field(default=1048576, description="Largest answer that is read, in octets.")
+    refresh: Seconds = Field(
+        default=3600.0, gt=0, description="How often certificates and capabilities are fetched anew."
+    )
+    retry_after: Seconds = Field(
+        default=30.0, gt=0, description="When clients are told to come back while it cannot be reached."
+    )
+
+    @property
+    def algorithms(self) -> Algorithms:
+        """What requests to the CA use."""
+        return Algorithms(self.digest, self.cipher, self.key_transport)
+
+    @property
+    def floor(self) -> Floor:
+        """What the CA's answers may use."""
+        return floor_with(self.legacy)

@@ -1,0 +1,118 @@
+"""The kinds of value that stand in the configuration, each with the sentence that refuses a wrong one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictStr,
+    ValidationInfo,
+)
+
+from scepra.config.section import Surroundings
+from scepra.policy.value import Count, Distinct, Listed, Network, Text
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# A century: dates can still be reckoned with it.
+LONGEST = 36500 * 86400.0
+_DURATION = re.compile(r"(0|[1-9][0-9]{0,8})(ms|s|m|h|d)")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+_COLON = re.compile(r"(?<!\\):")
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds of a text such as ``30s``; numbers pass, since defaults are seconds already."""
+    if isinstance(value, float):
+        return value
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("expected a duration such as 500ms, 30s, 5m, 1h or 30d")
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds > LONGEST:
+        raise ValueError(f"longer than {format_duration(LONGEST)}")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """The text that stands for *seconds* in the largest unit that divides them."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds and not seconds % _UNITS[unit]:
+            return f"{round(seconds / _UNITS[unit])}{unit}"
+    return f"{round(seconds * 1000)}ms" if seconds else "0s"
+
+
+def _label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise ValueError("expected a name of lower-case letters, digits and hyphens, at most 64 characters")
+    return text
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("expected an http or https URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii() or not text.isprintable():
+        raise ValueError("expected an http or https URL")
+    if " " in text or port == 0:
+        raise ValueError("expected an http or https URL")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL here has no user name and no password")
+    if "?" in text or "#" in text:
+        raise ValueError("a URL here ends with its path: the operation is appended to it as the query")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    kind, *rest = _COLON.split(text)
+    if kind in ("tcp", "ssl"):
+        if not rest or not re.fullmatch(r"[0-9]{1,5}", rest[0]) or int(rest[0]) > 65535:
+            raise ValueError(f"expected {kind}:PORT, perhaps with :interface=ADDRESS")
+    elif kind not in ("unix", "systemd") or not rest or not rest[0]:
+        raise ValueError("expected tcp:PORT, ssl:PORT, unix:PATH or systemd:...")
+    return text
+
+
+def _path(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("expected the path of a file")
+    return Surroundings.of(info).base / value
+
+
+Flag = StrictBool
+Octets = Count
+Seconds = Annotated[
+    float,
+    BeforeValidator(parse_duration, json_schema_input_type=Annotated[str, Field(pattern=f"^{_DURATION.pattern}$")]),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+]
+Label = Annotated[StrictStr, AfterValidator(_label)]
+Url = Annotated[StrictStr, AfterValidator(_url)]
+Endpoint = Annotated[StrictStr, AfterValidator(_endpoint)]
+FilePath = Annotated[Path, BeforeValidator(_path, json_schema_input_type=str)]
+
+__all__ = [
+    "Count",
+    "Distinct",
+    "Endpoint",
+    "FilePath",
+    "Flag",
+    "Label",
+    "Listed",
+    "Network",
+    "Octets",
+    "Seconds",
+    "Text",
+    "Url",
+]

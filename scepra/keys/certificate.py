@@ -1,0 +1,48 @@
+"""Certificates from PEM and DER files, their bytes unchanged (CERT-10)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from pathlib import Path
+
+from scepra.errors import ConfigError, Malformed, Problem
+from scepra.scep.certificate import Certificate
+
+MAXIMUM = 256 * 1024
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
+
+
+def wrong(path: Path, sentence: str) -> ConfigError:
+    """The error that says a sentence of a file."""
+    return ConfigError((Problem(str(path), 0, 0, "", sentence),))
+
+
+def read_certificates(path: Path) -> tuple[Certificate, ...]:
+    """All certificates in a file, in its order: PEM blocks, or one DER certificate.
+
+    Raises:
+        ConfigError: the file cannot be read, is larger than 256 KiB, or holds no certificate.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAXIMUM + 1)
+    except OSError as error:
+        raise wrong(path, f"cannot be read: {os.strerror(error.errno or 0)}") from None
+    if len(content) > MAXIMUM:
+        raise wrong(path, f"is larger than {MAXIMUM} octets")
+    return parse_certificates(content, path)
+
+
+def parse_certificates(content: bytes, path: Path) -> tuple[Certificate, ...]:
+    """As :func:`read_certificates`, of a content that was read already; *path* is only named."""
+    try:
+        blocks = [base64.b64decode(b"".join(block.split()), validate=True) for block in _PEM.findall(content)]
+        certificates = tuple(Certificate.parse(encoding) for encoding in blocks or [content])
+        for certificate in certificates:
+            _ = certificate.public_key
+    except (binascii.Error, Malformed):
+        raise wrong(path, "holds no certificate, or one that is damaged") from None
+    return certificates

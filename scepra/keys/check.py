@@ -1,0 +1,112 @@
+"""Whether the keys and certificates that a configuration names are there, fit each other, and suit clients."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from scepra.config.check import Finding, Sections
+from scepra.config.document import Path
+from scepra.config.model import CertificateSigner, DualIdentity, IdentityFiles, Profile, SplitIdentity, Upstream
+from scepra.errors import ConfigError
+from scepra.keys.certificate import read_certificates
+from scepra.keys.identity import read_identity
+from scepra.keys.lint import lint, validity
+from scepra.scep.certificate import Certificate
+from scepra.scep.identity import Generation, Identity
+
+
+@dataclass(slots=True)
+class Examination:
+    """What was found, and the identities of those profiles whose files are in order."""
+
+    findings: list[Finding] = field(default_factory=list)
+    generations: dict[str, Generation] = field(default_factory=dict)
+
+
+def examine(
+    sections: Sections, now: datetime, offered: Mapping[str, Collection[Certificate]] = MappingProxyType({})
+) -> Examination:
+    """Read every key and certificate that a configuration names, and judge them.
+
+    Args:
+        sections: what could be read of the configuration.
+        now: the time of judgement, UTC.
+        offered: the CA certificates of upstreams, by their names, where they were asked for them.
+    """
+    examination = Examination()
+    for name, settings in sections.upstreams.items():
+        examination.findings += _signer(("upstreams", name, "signer"), settings, now)
+    for name, profile in sections.profiles.items():
+        path: Path = ("profiles", name)
+        anchors = list(_anchors((*path, "renewal", "trust"), profile, now, examination.findings))
+        generation = _generation((*path, "ra"), profile.ra, examination.findings)
+        if generation is None:
+            continue
+        examination.generations[name] = generation
+        upstream = sections.upstreams.get(profile.upstream)
+        issuers = offered.get(profile.upstream) or (list(_issuers(upstream, anchors)) if upstream is not None else [])
+        for remark in lint(generation, issuers, now):
+            place = ("certificate",) if remark.role == "both" else (remark.role, "certificate")
+            examination.findings.append(Finding((*path, "ra", *place), remark.sentence, remark.severity))
+    return examination
+
+
+def _signer(path: Path, upstream: Upstream, now: datetime) -> Iterator[Finding]:
+    """The RA's certificate for the upstream."""
+    if not isinstance(upstream.signer, CertificateSigner):
+        return
+    findings: list[Finding] = []
+    identity = _identity(path, upstream.signer, findings)
+    yield from findings
+    if identity is not None:
+        for sentence, severity in validity(identity.certificate, now):
+            yield Finding((*path, "certificate"), sentence, severity)
+
+
+def _generation(path: Path, ra: DualIdentity | SplitIdentity, findings: list[Finding]) -> Generation | None:
+    if isinstance(ra, DualIdentity):
+        both = _identity(path, ra, findings)
+        return None if both is None else Generation(both, both)
+    signing = _identity((*path, "signing"), ra.signing, findings)
+    encryption = _identity((*path, "encryption"), ra.encryption, findings)
+    return None if signing is None or encryption is None else Generation(signing, encryption)
+
+
+def _identity(path: Path, files: IdentityFiles, findings: list[Finding]) -> Identity | None:
+    """An identity, or None and what is wrong with its files."""
+    try:
+        return read_identity(files)
+    except ConfigError as error:
+        for problem in error.problems:
+            key = "key" if problem.file == str(files.key.file) else "certificate"
+            findings.append(Finding((*path, key), f"{problem.file} {problem.sentence}"))
+        return None
+
+
+def _anchors(path: Path, profile: Profile, now: datetime, findings: list[Finding]) -> Iterator[Certificate]:
+    """The renewal anchors of a profile."""
+    for index, file in enumerate(profile.renewal.trust if profile.renewal is not None else ()):
+        try:
+            certificates = read_certificates(file)
+        except ConfigError as error:
+            findings += (Finding((*path, index), f"{each.file} {each.sentence}") for each in error.problems)
+            continue
+        for certificate in certificates:
+            if not certificate.is_ca:
+                findings.append(Finding((*path, index), f"{file} holds a certificate that is no CA's"))
+            findings += (
+                Finding((*path, index), f"{file} holds a certificate that {sentence}", "warning")
+                for sentence, _ in validity(certificate, now)
+            )
+        yield from certificates
+
+
+def _issuers(upstream: Upstream, anchors: Iterable[Certificate]) -> Iterator[Certificate]:
+    """The CA certificates of an upstream, as far as the configuration holds them."""
+    for pin in upstream.ca_fingerprint:
+        if pin.certificate is not None:
+            yield pin.certificate
+        yield from (anchor for anchor in anchors if pin.matches(anchor))

@@ -1,0 +1,317 @@
+"""The rules of a profile as its file has them: a list of mappings with one key each.
+
+Everything is refused that no rule names (I12). The descriptions become the JSON Schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationInfo,
+    model_validator,
+)
+
+from scepra.policy.value import (
+    AttributeType,
+    Characters,
+    Count,
+    Distinct,
+    ExtensionType,
+    Identifier,
+    KeyFingerprint,
+    Listed,
+    Network,
+    PatternText,
+    Purpose,
+    RequestAttribute,
+    Suffix,
+    Text,
+)
+
+
+class Spec(BaseModel):
+    """A mapping in a rule. Unknown keys are refused; keys are kebab-case in the file and snake_case in Python."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=lambda name: name.replace("_", "-"),
+        validate_by_alias=True,
+        validate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _remember(cls, data: Any, info: ValidationInfo) -> Any:
+        """Note for the loader, if it asks, which mapping became which model."""
+        sections = getattr(info.context, "sections", None)
+        if sections is not None and isinstance(data, Mapping):
+            sections.append((data, cls))
+        return data
+
+
+class RSAKey(Spec):
+    """RSA keys."""
+
+    min: StrictInt = Field(2048, ge=1024, le=16384, description="Smallest modulus, in bits.")
+    max: StrictInt = Field(8192, ge=1024, le=16384, description="Largest modulus, in bits.")
+    exponent: StrictInt = Field(65537, ge=3, lt=2**32, description="Smallest public exponent; 3 admits old devices.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RSAKey:
+        if self.min > self.max:
+            raise ValueError("min is larger than max")
+        return self
+
+
+class KeySpec(Spec):
+    """The keys that may be certified; a kind that is not named is refused."""
+
+    rsa: RSAKey | None = Field(None, description="RSA keys: their sizes; {} stands for 2048 to 8192 bits.")
+    ec: Annotated[tuple[Literal["P-256", "P-384", "P-521"], ...], Listed, Distinct] = Field(
+        (), description="The curves of elliptic-curve keys."
+    )
+    ed25519: StrictBool = Field(False, description="Whether Ed25519 keys are accepted.")
+    refuse: Annotated[tuple[KeyFingerprint, ...], Listed, Distinct] = Field(
+        (),
+        description="Keys that are refused, by the SHA-256 of their SubjectPublicKeyInfo: compromised ones, test keys.",
+    )
+
+
+class NameSpec(Spec):
+    """What may stand in a distinguished name."""
+
+    require: Annotated[tuple[AttributeType, ...], Listed, Distinct] = Field(
+        (), description="Attribute types that must be there. They may have any text unless match says otherwise."
+    )
+    allow: Annotated[tuple[AttributeType, ...], Listed, Distinct] = Field(
+        (), description="Attribute types that may be there. They may have any text unless match says otherwise."
+    )
+    match: Mapping[AttributeType, PatternText] = Field(
+        default_factory=dict,
+        description="Attribute types that may be there, with the pattern that each of their values must match in full.",
+    )
+    repeat: Annotated[tuple[AttributeType, ...], Listed, Distinct] = Field(
+        (), description="Attribute types that may have more than one value, such as OU or DC."
+    )
+    characters: Characters = Field(
+        "", description="Characters that values may have beyond printable ASCII, such as ÄÖÜäöüß."
+    )
+
+    @model_validator(mode="after")
+    def _repeated_is_named(self) -> NameSpec:
+        for name in self.repeat:
+            if name not in (*self.require, *self.allow, *self.match):
+                raise ValueError(f"{name} stands under repeat but not under require, allow or match")
+        return self
+
+
+class SubjectSpec(NameSpec):
+    """The subject; an attribute type that is not named is refused."""
+
+    empty: StrictBool = Field(False, description="Whether the subject may be empty where a subjectAltName is there.")
+
+
+class DNSSpec(Spec):
+    """DNS names."""
+
+    match: PatternText | None = Field(None, description="A pattern that the whole name must match, in any letter case.")
+    suffix: Annotated[tuple[Suffix, ...], Listed, Distinct] = Field(
+        (),
+        description="Domains below which the name must be; corp.example admits a.corp.example, but not itself.",
+    )
+    wildcard: StrictBool = Field(False, description="Whether the first label may be *.")
+    idn: StrictBool = Field(
+        False, description="Whether labels may be Punycode (xn--), which can look like other names."
+    )
+    max: Count = Field(10, description="How many there may be.")
+
+    @model_validator(mode="after")
+    def _one_restriction(self) -> DNSSpec:
+        if (self.match is None) is (not self.suffix):
+            raise ValueError("expected match or suffix, exactly one of them")
+        return self
+
+
+class MailboxSpec(Spec):
+    """Mail addresses, or user principal names."""
+
+    match: PatternText | None = Field(
+        None, description="A pattern that the whole of it must match; its domain in lower case."
+    )
+    domains: Annotated[tuple[Suffix, ...], Listed, Distinct] = Field(
+        (), description="Domains that it must have behind the @; those below them are others."
+    )
+    max: Count = Field(10, description="How many there may be.")
+
+    @model_validator(mode="after")
+    def _one_restriction(self) -> MailboxSpec:
+        if (self.match is None) is (not self.domains):
+            raise ValueError("expected match or domains, exactly one of them")
+        return self
+
+
+class URISpec(Spec):
+    """URIs."""
+
+    match: PatternText = Field(description="A pattern that the whole URI must match.")
+    max: Count = Field(10, description="How many there may be.")
+
+
+class IPSpec(Spec):
+    """IP addresses."""
+
+    networks: Annotated[tuple[Network, ...], Listed, Field(min_length=1)] = Field(
+        description="Networks in one of which the address must be."
+    )
+    max: Count = Field(10, description="How many there may be.")
+
+
+class DirectorySpec(NameSpec):
+    """Directory names."""
+
+    max: Count = Field(1, description="How many there may be.")
+
+
+class IdentifierSpec(Spec):
+    """Names that are known by an object identifier."""
+
+    allow: Annotated[tuple[Identifier, ...], Listed, Field(min_length=1), Distinct] = Field(
+        description="The dotted identifiers that may be there; of an otherName its type, whose value is not looked at."
+    )
+    max: Count = Field(10, description="How many there may be.")
+
+
+class SANSpec(Spec):
+    """The names in subjectAltName; a type that is not named is refused, x400Address and ediPartyName always."""
+
+    dns: DNSSpec | None = Field(None, description="DNS names.")
+    email: MailboxSpec | None = Field(None, description="Mail addresses.")
+    upn: MailboxSpec | None = Field(None, description="Microsoft user principal names.")
+    uri: URISpec | None = Field(None, description="URIs; also the SID of Intune, tag:microsoft.com,2022-09-14:sid:...")
+    ip: IPSpec | None = Field(None, description="IP addresses.")
+    directory: DirectorySpec | None = Field(None, description="Directory names.")
+    registered_id: IdentifierSpec | None = Field(None, description="Registered identifiers.")
+    other: IdentifierSpec | None = Field(None, description="Other names, by their type.")
+
+
+class ExtensionsSpec(Spec):
+    """The extensions that may be asked for."""
+
+    allow: Annotated[tuple[ExtensionType, ...], Listed, Distinct] = Field(
+        (),
+        description="Extensions that may be there, by name or dotted identifier. The rules san, eku and key-usage name"
+        " theirs, and without these rules every value of theirs is refused.",
+    )
+    templates: Annotated[tuple[Text, ...], Listed, Distinct] = Field(
+        (), description="Names or dotted identifiers of the certificate templates that a request may select."
+    )
+
+
+class AttributesSpec(Spec):
+    """The attributes that a request may have beside the challenge and the extensions."""
+
+    allow: Annotated[tuple[RequestAttribute, ...], Listed, Distinct] = Field(
+        description="Attributes that may be there, by name or dotted identifier; their values are not looked at."
+    )
+
+
+class EKUSpec(Spec):
+    """The purposes that may be asked for in extendedKeyUsage and Microsoft's application policies."""
+
+    allow: Annotated[tuple[Purpose, ...], Listed, Field(min_length=1), Distinct] = Field(
+        description="Purposes that may be there, by name or dotted identifier."
+    )
+
+
+class KeyUsageSpec(Spec):
+    """The usages that may be asked for in keyUsage; keyCertSign and cRLSign are refused in every profile."""
+
+    allow: Annotated[
+        tuple[
+            Literal[
+                "digitalSignature",
+                "nonRepudiation",
+                "keyEncipherment",
+                "dataEncipherment",
+                "keyAgreement",
+                "encipherOnly",
+                "decipherOnly",
+            ],
+            ...,
+        ],
+        Listed,
+        Field(min_length=1),
+        Distinct,
+    ] = Field(description="Usages that may be there.")
+
+
+class SignatureSpec(Spec):
+    """How the request's own signature may be made; without this rule, as the profile accepts signatures at all."""
+
+    digests: Annotated[
+        tuple[Literal["SHA-1", "SHA-224", "SHA-256", "SHA-384", "SHA-512", "MD5"], ...],
+        Listed,
+        Field(min_length=1),
+        Distinct,
+    ] = Field(description="The digests that are accepted.")
+
+
+class SourceSpec(Spec):
+    """Where requests may come from; without this rule, from anywhere."""
+
+    networks: Annotated[tuple[Network, ...], Listed, Field(min_length=1)] = Field(
+        description="Networks in one of which the client's address must be."
+    )
+
+
+class PolicyRule(Spec):
+    """One rule: a mapping with exactly one key."""
+
+    key: KeySpec | None = Field(None, description="The keys that may be certified.")
+    subject: SubjectSpec | None = Field(None, description="What may stand in the subject.")
+    san: SANSpec | None = Field(None, description="What may stand in subjectAltName.")
+    extensions: ExtensionsSpec | None = Field(None, description="The extensions that may be asked for.")
+    attributes: AttributesSpec | None = Field(None, description="The other attributes that a request may have.")
+    eku: EKUSpec | None = Field(None, description="The purposes that may be asked for.")
+    key_usage: KeyUsageSpec | None = Field(None, description="The key usages that may be asked for.")
+    signature: SignatureSpec | None = Field(None, description="How the request's own signature may be made.")
+    source: SourceSpec | None = Field(None, description="Where requests may come from.")
+
+    @model_validator(mode="after")
+    def _one_key(self) -> PolicyRule:
+        if len(self.model_fields_set) != 1 or getattr(self, self.kind) is None:
+            names = ", ".join(name.replace("_", "-") for name in type(self).model_fields)
+            raise ValueError(f"expected a mapping with exactly one of the keys {names}")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which of the fields is there."""
+        return next(iter(self.model_fields_set))
+
+
+def one_of_each(rules: tuple[PolicyRule, ...]) -> tuple[PolicyRule, ...]:
+    """The rules, if there is at most one of each kind.
+
+    Raises:
+        ValueError: there are two.
+    """
+    kinds = [rule.kind for rule in rules]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise ValueError(f"more than one rule of the kind {kind.replace('_', '-')}; put them together")
+    return rules
+
+
+Policy = Annotated[tuple[PolicyRule, ...], AfterValidator(one_of_each)]
+"""The rules of one profile: at most one of each kind, in any order; together they all must hold."""

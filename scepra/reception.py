@@ -1,0 +1,114 @@
+"""A request received: opened, read and bound to its signer, or refused (design section 3, steps 4 and 5).
+
+Everything after the envelope runs to its end before one refusal is chosen: what does not open is read on as a request
+that can belong to nobody, so that neither the answer nor its timing tells where reading failed (design rule 2, I8,
+SEC-02).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from scepra.enrolment import Credential
+from scepra.errors import ScepError
+from scepra.renewal import RenewalRules
+from scepra.scep import der, oid
+from scepra.scep.algorithm import Algorithms, Digest, Floor
+from scepra.scep.certificate import Certificate
+from scepra.scep.csr import CertificationRequest
+from scepra.scep.identity import Generation, Keyring
+from scepra.scep.message import MessageType, PKIMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """A readable PKCSReq or RenewalReq whose signer is entitled to speak for its key.
+
+    ``generation`` is the RA generation that the client used, ``algorithms`` what it used and is answered with.
+    """
+
+    message_type: MessageType
+    signer: Certificate
+    digest: Digest
+    csr: CertificationRequest
+    credential: Credential
+    generation: Generation
+    algorithms: Algorithms
+
+
+def receive(
+    message: PKIMessage,
+    signer: Certificate,
+    digest: Digest,
+    *,
+    keyring: Keyring,
+    floor: Floor,
+    renewal: RenewalRules | None,
+) -> Reception:
+    """Open a verified message and bind its request to its signer.
+
+    Args:
+        signer: the certificate whose key made the message's signature with *digest*.
+        renewal: the profile's rules, None where nothing is renewed.
+
+    Raises:
+        ScepError: badAlg for what anyone can see on the wire, else badRequest.
+    """
+    opened = message.open(keyring, floor, digest)
+    failure: ScepError | None = None
+    try:
+        csr = CertificationRequest.parse(opened.content)
+    except ScepError as error:
+        failure, csr = error, NOBODY
+    credential = _classify(message.message_type, signer, csr, renewal)
+    possession = _possession(csr, floor)
+    if failure is not None:
+        raise ScepError(failure.reason)
+    if isinstance(credential, ScepError):
+        raise credential
+    if possession is not None:
+        raise possession
+    return Reception(message.message_type, signer, digest, csr, credential, opened.generation, opened.algorithms)
+
+
+def _classify(
+    message_type: MessageType, signer: Certificate, csr: CertificationRequest, renewal: RenewalRules | None
+) -> Credential | ScepError:
+    """How the signer stands to the request (MSG-20, MSG-23, MSG-33): there is no third way, and no default."""
+    if signer.is_self_signed:
+        if message_type is not MessageType.PKCS_REQ:
+            return ScepError("a renewal signed by a self-signed certificate")
+        if not signer.public_key.same_key(csr.public_key):
+            return ScepError("signed by another key than the request's")
+        return Credential.INITIAL
+    if renewal is None:
+        return ScepError("signed by a certificate that is not self-signed, and this profile renews nothing")
+    if not renewal.issued(signer):
+        return ScepError("signed by a certificate that no renewal anchor issued")
+    return Credential.RENEWAL
+
+
+def _possession(csr: CertificationRequest, floor: Floor) -> ScepError | None:
+    """The proof of possession (P10-02). A refused algorithm is told only to whoever holds the key."""
+    try:
+        csr.verify(floor)
+    except ScepError as error:
+        return error
+    return None
+
+
+# What takes the place of a request that cannot be read. It is never believed: its reading failed before it came into
+# play.
+_MODULUS = int.from_bytes(hashlib.shake_256(b"nobody's modulus").digest(256), "big") | 1 | 1 << 2047
+_SPKI = der.sequence(
+    der.sequence(der.oid(oid.RSA), der.NULL),
+    der.bit_string(der.sequence(der.integer(_MODULUS), der.integer(65537))),
+)
+NOBODY = CertificationRequest.parse(
+    der.sequence(
+        der.sequence(der.integer(0), der.sequence(), _SPKI, der.tlv(0xA0)),
+        der.sequence(der.oid(oid.SHA256_RSA), der.NULL),
+        der.bit_string(bytes(255) + b"\x02"),
+    )
+)

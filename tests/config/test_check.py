@@ -1,0 +1,224 @@
+"""What is wrong between sections."""
+
+from __future__ import annotations
+
+import pytest
+
+from scepra.config.check import strength
+from tests.config.sample import PIN, altered, reading, said
+
+SECOND = """\
+  vpn:
+    paths: {paths}
+    upstream: lab
+    ra: {{certificate: ra.crt, key: ra.key}}
+    challenge: {{type: static, environment: CHALLENGE}}
+    policy: [{{key: {{rsa: {{}}}}}}, {{subject: {{match: {{CN: "[a-z]+"}}}}}}]
+"""
+
+
+def errors(text: str) -> list[str]:
+    """The errors of a text, without warnings."""
+    return [problem for problem in said(text) if " warning: " not in problem]
+
+
+def warnings(text: str) -> list[str]:
+    """The warnings of a text, which has no errors."""
+    found = reading(text)
+    assert found.config is not None
+    return [str(problem).removeprefix("c.yaml:") for problem in found.problems]
+
+
+def test_the_small_configuration_has_no_problems() -> None:
+    """What the other tests make wrong is right."""
+    assert said(altered()) == []
+
+
+@pytest.mark.parametrize("path", ["/scep/wifi", "/SCEP//Wifi/", "/scep/wifi/pkiclient.exe", "/scep/%77ifi"])
+def test_two_profiles_at_one_path(path: str) -> None:
+    """Spellings that reach one profile cannot be another's: case, slashes, escapes and a trailing pkiclient.exe."""
+    assert said(altered() + SECOND.format(paths=path)) == [
+        "16:5: profiles.vpn.paths[0]: the profile wifi is served at this path already, case and slashes aside"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/a/../b", "a path that plays tricks"),
+        ("/a%00", "a path that plays tricks"),
+        ("/a%2fb", "a path that plays tricks"),
+        ("/%ff", "a path that is not UTF-8"),
+        ("scep", "expected the path of a URL, from its first slash on"),
+        ("/scep?a", "expected the path of a URL, from its first slash on"),
+        ("http://ra/scep", "expected the path of a URL, from its first slash on"),
+        ("/certsrv/mscep_admin", "this is NDES's administration page, which is never served (AC-014)"),
+    ],
+)
+def test_paths_that_no_request_can_have(path: str, sentence: str) -> None:
+    """A path that requests are refused at is a mistake in the configuration."""
+    assert said(altered(("/scep/wifi", path))) == [f"8:5: profiles.wifi.paths[0]: {sentence}"]
+
+
+def test_ca_identifiers() -> None:
+    """A CA identifier may tell profiles apart at a path, with a warning; one identifier may not mean two there."""
+    shared = altered() + SECOND.format(paths="/scep/wifi\n    ca-identifiers: [vpn, v]")
+    assert warnings(shared) == [
+        "16:5: profiles.vpn.paths[0]: warning: PKIOperation names no CA identifier: here it reaches the profile wifi"
+    ]
+    both = altered(("paths: /scep/wifi", "paths: /scep/wifi\n    ca-identifiers: v"))
+    assert errors(both + SECOND.format(paths="/scep/wifi\n    ca-identifiers: [vpn, v]")) == [
+        "18:27: profiles.vpn.ca-identifiers[1]: the profile wifi has this identifier at the same path"
+    ]
+    assert said(both + SECOND.format(paths="/scep/vpn\n    ca-identifiers: v")) == []
+
+
+@pytest.mark.proves("CAPS-06")
+@pytest.mark.parametrize("kept", ["sha1", "sha256", "sha512", None])
+def test_some_digest_is_offered(kept: str | None) -> None:
+    """A profile that offers none of SHA-1, SHA-256 and SHA-512 is an error, one of them is enough."""
+    off = ", ".join(f"{name}: false" for name in ("sha1", "sha256", "sha384", "sha512") if name != kept)
+    problems = said(altered(("paths:", f"capabilities: {{{off}}}\n    paths:")))
+    assert problems == (
+        []
+        if kept
+        else [
+            "8:5: profiles.wifi.capabilities: without SHA-1, SHA-256 and SHA-512 Apple's devices refuse the server"
+            " (CAPS-06)"
+        ]
+    )
+
+
+@pytest.mark.proves("SEC-01")
+def test_legacy_is_loud_and_never_beside_renewal() -> None:
+    """Each broken algorithm is warned about; MD5 and DES exclude renewal, small keys do not."""
+    legacy = ("paths:", "legacy: [MD5, RSA-1024, DES-CBC]\n    paths:")
+    assert warnings(altered(legacy)) == [
+        "8:14: profiles.wifi.legacy[0]: warning: MD5 is accepted although it is broken (SEC-01)",
+        "8:19: profiles.wifi.legacy[1]: warning: RSA-1024 is accepted although it is broken (SEC-01)",
+        "8:29: profiles.wifi.legacy[2]: warning: DES-CBC is accepted although it is broken (SEC-01)",
+    ]
+    assert errors(altered(legacy, ("upstream: lab", "upstream: lab\n    renewal: {trust: ca.crt}"))) == [
+        "8:14: profiles.wifi.legacy[0]: MD5 is impossible together with renewal (SEC-01): serve old devices by a"
+        " profile of their own",
+        "8:29: profiles.wifi.legacy[2]: DES-CBC is impossible together with renewal (SEC-01): serve old devices by a"
+        " profile of their own",
+    ]
+
+
+@pytest.mark.proves("SEC-01")
+def test_legacy_towards_the_upstream() -> None:
+    """The RA itself sends MD5 and DES only where they are named as legacy, too."""
+    weak = "digest: MD5\n    cipher: DES-CBC\n    ca-fingerprint:"
+    assert said(altered(("ca-fingerprint:", weak))) == [
+        "5:5: upstreams.lab.digest: MD5 is broken: it is used only where legacy names it too (SEC-01)",
+        "6:5: upstreams.lab.cipher: DES-CBC is broken: it is used only where legacy names it too (SEC-01)",
+    ]
+    assert errors(altered(("ca-fingerprint:", "legacy: [MD5, DES-CBC]\n    " + weak))) == []
+
+
+@pytest.mark.proves("RA-30")
+@pytest.mark.parametrize(
+    ("authorisation", "problems"),
+    [
+        ("network", []),
+        ("ra-certificate\n    signer: {strategy: ra-certificate, key: x.p12}", []),
+        (
+            "challenge",
+            [
+                "12:5: profiles.wifi.renewal: warning: the upstream lab asks for a challenge: only clients that repeat"
+                " it can renew (RA-30)"
+            ],
+        ),
+    ],
+)
+def test_renewal_needs_an_upstream_that_can_authorise_it(authorisation: str, problems: list[str]) -> None:
+    """Renewal is warned about where the upstream would refuse most of it."""
+    text = altered(
+        ("ca-fingerprint:", f"authorisation: {authorisation}\n    ca-fingerprint:"),
+        ("challenge: {", "renewal: {trust: ca.crt}\n    challenge: {"),
+    )
+    assert warnings(text) == problems
+
+
+def test_authorisation_by_certificate_needs_one() -> None:
+    """An upstream that goes by the RA's certificate needs a signer that has one."""
+    assert said(altered(("ca-fingerprint:", "authorisation: ra-certificate\n    ca-fingerprint:"))) == [
+        "5:5: upstreams.lab.authorisation: ra-certificate needs a signer with the strategy ra-certificate and its files"
+    ]
+
+
+def test_timeouts() -> None:
+    """Connecting cannot take longer than the whole; longer than clients wait is warned about."""
+    assert said(altered(("ca-fingerprint:", "connect-timeout: 21s\n    ca-fingerprint:"))) == [
+        "5:5: upstreams.lab.connect-timeout: longer than timeout, which includes it"
+    ]
+    assert warnings(altered(("ca-fingerprint:", "timeout: 26s\n    ca-fingerprint:"))) == [
+        "5:5: upstreams.lab.timeout: warning: longer than 25s: clients that give up after 30s never see such an answer"
+    ]
+    assert said(altered(("upstreams:", "limits: {answer-deadline: 20s}\nupstreams:"))) == [
+        "4:3: upstreams.lab.timeout: not shorter than the answer-deadline under limits"
+    ]
+
+
+def test_unused_upstreams() -> None:
+    """An upstream that no profile uses is warned about, unless a profile that cannot be read may mean it."""
+    other = f"  other: {{url: 'http://a/', ca-fingerprint: '{PIN}'}}\nprofiles:"
+    text = altered(("profiles:", other))
+    assert warnings(text) == ["6:3: upstreams.other: warning: no profile uses this upstream"]
+    assert len(said(text + "  vpn: {}\n")) == 4
+    assert len(said(text.replace("upstream: lab", "upstream: x"))) == 1
+
+
+@pytest.mark.proves("AC-094")
+@pytest.mark.parametrize(
+    ("secret", "bits"),
+    [
+        ("a", 0),
+        ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 0),
+        ("secret", 13),
+        ("changeme", 22),
+        ("hunter2hunter2", 39),
+        ("4F1C9A7E02B6D835", 64),
+        ("correct horse battery staple", 103),
+    ],
+)
+def test_strength(secret: str, bits: int) -> None:
+    """A password is worth its length times the logarithm of the number of its characters."""
+    assert strength(secret) == bits
+
+
+@pytest.mark.proves("AC-094")
+def test_static_challenges_are_judged() -> None:
+    """A static challenge that can be guessed is an error, a weak one a warning, and so is one written in the file."""
+    inline = 'static, insecure-inline: "{}"'
+    place = "11:31: profiles.wifi.challenge.insecure-inline"
+    known = f"{place}: warning: whoever reads this file knows the challenge"
+    old = "static, environment: CHALLENGE"
+    assert said(altered((old, inline.format("hunter2")))) == [
+        known,
+        f"{place}: the challenge can be guessed: about 19 bits, at least 32 needed",
+    ]
+    assert warnings(altered((old, inline.format("hunter2hunter2")))) == [
+        known,
+        f"{place}: warning: the challenge is weak: about 39 bits, 64 are safe",
+    ]
+    assert warnings(altered((old, inline.format("correct horse battery staple")))) == [known]
+    assert "hunter2" not in "".join(said(altered((old, inline.format("hunter2")))))
+
+
+def test_no_challenge_is_warned_about() -> None:
+    """A profile without a challenge can be had by its ugly key only, and is warned about even then."""
+    old, new = "static, environment: CHALLENGE", "none, anyone-may-enrol-without-a-challenge: true"
+    assert warnings(altered((old, new))) == [
+        "11:5: profiles.wifi.challenge: warning: anyone who reaches this profile may enrol, as far as its policy lets"
+        " them"
+    ]
+
+
+@pytest.mark.proves("DR-19")
+def test_openness() -> None:
+    """What a policy lets in unseen is warned about at the rule that does."""
+    assert warnings(altered(("min: 2048", "min: 1024"), ("    policy:", "    ca-identifiers: x\n    policy:"))) == [
+        "14:21: profiles.wifi.policy[0].key.rsa.min: warning: RSA keys below 2048 bits can be broken"
+    ]

@@ -1,0 +1,72 @@
+"""config.example.yaml: complete, and right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scepra.config.load import load, parse
+from scepra.config.model import Config, Limits, OfferedCapabilities, SplitIdentity
+from scepra.config.section import Surroundings
+from scepra.keys.check import examine
+from scepra.lab.authority import utc_now
+from scepra.lab.state import LabState
+from tests.config.reference import ROOT, sections
+
+TEXT = (ROOT / "config.example.yaml").read_text("utf-8")
+# What is commented out stands two columns right of its number sign; prose stands one column right of it.
+COMPLETE = re.sub(r"^#  ", "  ", TEXT, flags=re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the example and the lab beside it."""
+    path = tmp_path_factory.mktemp("example")
+    (path / "config.example.yaml").write_text(TEXT, "utf-8")
+    LabState.load_or_create(path / "lab")
+    return path
+
+
+def test_it_runs_as_it_stands(directory: Path) -> None:
+    """Beside a lab it has no errors and no warnings, and neither have the keys and certificates that it names."""
+    found = parse(TEXT.encode(), "example", Surroundings(directory, {}))
+    assert found.problems == ()
+    assert examine(found.sections, utc_now()).findings == []
+    config = load(directory / "config.example.yaml")
+    assert isinstance(config.profiles["lab"].ra, SplitIdentity)
+    assert config.profiles["lab"].floor == config.upstreams["lab"].floor
+
+
+def test_what_it_writes_out_are_the_defaults(directory: Path) -> None:
+    """Values that the example gives for keys with a default are those defaults, but for where it listens."""
+    config = load(directory / "config.example.yaml")
+    assert config.limits == Limits()
+    assert config.profiles["lab"].capabilities == OfferedCapabilities()
+    upstream, profile = config.upstreams["lab"], config.profiles["lab"]
+    for model, given in ((upstream, {"url", "ca_fingerprint"}), (profile.renewal, {"trust"})):
+        assert model is not None
+        fields = type(model).model_fields
+        for name in set(fields) - given:
+            assert getattr(model, name) == fields[name].get_default(call_default_factory=True), name
+
+
+def test_what_it_comments_out_is_right_too(directory: Path) -> None:
+    """With everything commented in, nothing is missing but what the example cannot bring: its secrets' environment."""
+    (directory / "upstream.pass").touch(mode=0o600)
+    (directory / "upstream.pass").write_text("passphrase\n")
+    (directory / "ra.pass").touch(mode=0o600)
+    (directory / "ra.pass").write_text("passphrase\n")
+    environment = {"ROUTER_CHALLENGE": "correct horse battery staple"}
+    found = parse(COMPLETE.encode(), "example", Surroundings(directory, environment))
+    assert [str(problem) for problem in found.problems if problem.severity == "error"] == []
+    assert isinstance(found.config, Config)
+    assert set(found.config.profiles) == {"lab", "routers", "trial", "open"}
+    assert set(found.config.upstreams) == {"lab", "corporate"}
+
+
+@pytest.mark.parametrize("key", sorted({key for section in sections().values() for key in section["properties"]}))
+def test_every_key_appears(key: str) -> None:
+    """Every key that a configuration may have stands in the example."""
+    assert re.search(rf"(?:^|[ {{]){re.escape(key)}:", COMPLETE, re.MULTILINE)
