@@ -1,0 +1,50 @@
+"""One record for every decision, written as one JSON object in one log event (RA-33, I7, AC-028).
+
+A record names the peer, both transactions, the request by digests and names, what was decided and why. It never holds a
+challenge, a key or a message: there is no field to put one in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+
+from twisted.logger import Logger
+
+log = Logger(namespace="scepra.audit")
+
+
+@dataclass(slots=True)
+class Record:
+    """What became known of one request, in the order in which it did; empty fields are left out when it is written.
+
+    ``outcome`` is "issued", "refused" or "unavailable"; ``reference`` is what the client is told, so that its user can
+    ask;
+    digests are lower-case hex of SHA-256.
+    """
+
+    profile: str
+    source: str
+    outcome: str = ""
+    reference: str = field(default_factory=lambda: os.urandom(6).hex())
+    reasons: tuple[str, ...] = ()
+    message_type: str = ""
+    transaction: str = ""
+    signer_key: str = ""
+    request: str = ""
+    subject: str = ""
+    names: tuple[str, ...] = ()
+    credential: str = ""
+    challenge: str = ""
+    upstream: str = ""
+    upstream_transaction: str = ""
+    upstream_status: str = ""
+    serial: str = ""
+    certificate: str = ""
+
+    def write(self) -> None:
+        """Log the record, as one line whatever it holds."""
+        known = {key: value for key, value in asdict(self).items() if value not in ("", ())}
+        emit = log.info if self.outcome == "issued" else log.warn
+        emit("{record}", record=json.dumps(known, ensure_ascii=True))

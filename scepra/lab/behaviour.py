@@ -1,0 +1,104 @@
+"""How the lab's CA behaves: well, unless told otherwise; one value that says all of it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from scepra.errors import FailInfo
+from scepra.scep.algorithm import Algorithms, ContentCipher, Digest, Floor, KeyTransport
+from scepra.scep.message import PKIStatus
+from scepra.scep.transport import OperationKind
+
+MODERN = Floor()
+"""What RFC 8894 allows."""
+
+PERMISSIVE = Floor(
+    digests=frozenset(Digest),
+    ciphers=frozenset(ContentCipher),
+    key_transports=frozenset(KeyTransport),
+    rsa_bits=(512, 16384),
+)
+"""A floor that refuses nothing that can be read."""
+
+
+class Fault(enum.Enum):
+    """What goes wrong with an HTTP answer; the operation itself has been carried out (FT-06 to FT-13)."""
+
+    HTML = "a page of HTML with status 200"
+    EMPTY = "status 200 and no content"
+    SILENCE = "no answer, ever"
+    RESET = "the connection is reset instead of an answer"
+    TRUNCATED = "half of the answer, then the connection ends"
+
+
+class Forgery(enum.Enum):
+    """What is wrong with a CertRep, or with the certificate in it (MSG-60, MSG-61)."""
+
+    SIGNER = "signed by another key under the signer's name and serial number"
+    NONCE = "recipientNonce is not the request's"
+    TRANSACTION = "transactionID is not the request's"
+    KEY = "the certificate is for another key"
+    ISSUER = "the certificate is signed by another key under the CA's name"
+    SUBJECT = "the certificate is for another subject"
+    NAMES = "the certificate has a DNS name that was not asked for"
+    CA = "the certificate is a CA's"
+    EXPIRED = "the certificate has expired"
+
+
+class Faces(enum.Enum):
+    """Which certificates clients talk to, and GetCACert gives."""
+
+    CA = "the CA's own, alone and bare"
+    RA = "one RA certificate for both, and the CA's"
+    SPLIT = "one RA certificate that signs, another that decrypts, and the CA's: as NDES has it"
+
+
+class Payload(enum.Enum):
+    """What a SUCCESS carries, in this order."""
+
+    LEAF = "the certificate"
+    LEAF_THEN_CA = "the certificate, then the CA's"
+    CA_THEN_LEAF = "the CA's certificate, then the one issued"
+    NOTHING = "no certificate at all"
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What the CA answers; change some of it with :func:`dataclasses.replace`.
+
+    Attributes:
+        status: the fate of new requests: SUCCESS; PENDING until they are approved; FAILURE with ``fail_info`` and
+            ``fail_info_text``.
+        algorithms: what answers use; None mirrors the request.
+        floor: which digests, ciphers, key transports and keys requests may use.
+        empty_content: PENDING and FAILURE carry content that is empty, rather than none (PEER-02).
+        faces: see :class:`Faces`.
+        payload: see :class:`Payload`.
+        capabilities: the whole GetCACaps body, instead of what is true.
+        post: PKIOperation by POST is served, and listed in GetCACaps; else it is answered with 405.
+        get: PKIOperation by GET is served; else it is answered with 405.
+        forgery: see :class:`Forgery`.
+        fault: see :class:`Fault`.
+        http_status: an HTTP status that takes the place of the answer, with ``retry_after`` (seconds) if that is set.
+        faulty: the operations that ``fault`` and ``http_status`` are about.
+        faulty_methods: the HTTP methods that they are about.
+    """
+
+    status: PKIStatus = PKIStatus.SUCCESS
+    fail_info: FailInfo = FailInfo.BAD_REQUEST
+    fail_info_text: str | None = None
+    algorithms: Algorithms | None = None
+    floor: Floor = MODERN
+    empty_content: bool = True
+    faces: Faces = Faces.CA
+    payload: Payload = Payload.LEAF
+    capabilities: bytes | None = None
+    post: bool = True
+    get: bool = True
+    forgery: Forgery | None = None
+    fault: Fault | None = None
+    http_status: int | None = None
+    retry_after: int | None = None
+    faulty: frozenset[OperationKind] = frozenset((OperationKind.PKI_OPERATION,))
+    faulty_methods: frozenset[str] = frozenset(("GET", "POST"))

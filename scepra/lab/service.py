@@ -1,0 +1,344 @@
+"""The SCEP face of the lab's CA: a twisted.web resource over :mod:`scepra.scep` in the server's role (RFC 8894, 4).
+
+It authorises by a challenge, or anyone where it has none, and by its own certificates. Who signs a request need not
+hold the key of the CSR: a registration authority never does (RA-13).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import deque
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+from twisted.web import http
+from twisted.web.resource import Resource
+
+from scepra.errors import FailInfo, Refused, ScepError
+from scepra.lab import forgery
+from scepra.lab.authority import REMEMBERED, Authority, RAUsage, remember
+from scepra.lab.behaviour import Behaviour, Faces, Forgery, Payload
+from scepra.lab.fault import respond
+from scepra.scep.algorithm import Algorithms, Digest, KeyTransport
+from scepra.scep.capabilities import offered
+from scepra.scep.certificate import Certificate
+from scepra.scep.cms import degenerate
+from scepra.scep.csr import CertificationRequest
+from scepra.scep.envelope import EnvelopedData
+from scepra.scep.identity import Generation, Keyring
+from scepra.scep.message import (
+    REQUESTS,
+    Answer,
+    MessageType,
+    PKIMessage,
+    PKIStatus,
+    build_cert_rep,
+    parse_issuer_and_serial,
+    seal_answer,
+)
+from scepra.scep.transport import (
+    CONTENT_TYPE_CA_CAPS,
+    CONTENT_TYPE_CA_CERT,
+    CONTENT_TYPE_CA_RA_CERT,
+    CONTENT_TYPE_CA_RA_CERT_CHAIN,
+    CONTENT_TYPE_PKI_MESSAGE,
+    Operation,
+    OperationKind,
+    parse_operation,
+    split_target,
+)
+
+log = Logger()
+
+
+@dataclass(slots=True)
+class Received:
+    """One operation that came in, and what became known of it.
+
+    ``message`` is the pkiMessage as it came; ``signer`` is None until its signature has verified, ``csr`` and
+    ``algorithms`` until it has been opened, ``status`` where it was not answered by a CertRep.
+    """
+
+    kind: OperationKind
+    method: str
+    message: bytes = b""
+    ca_identifier: str | None = None
+    request: PKIMessage | None = None
+    signer: Certificate | None = None
+    algorithms: Algorithms | None = None
+    csr: CertificationRequest | None = None
+    status: PKIStatus | None = None
+    refusal: str | None = None
+
+    @property
+    def message_type(self) -> MessageType | None:
+        """What was asked for; None for what is no request of SCEP."""
+        return REQUESTS.get(self.request.message_type_text or "") if self.request is not None else None
+
+    @property
+    def transaction_id(self) -> str | None:
+        """The transactionID; None for other operations than PKIOperation."""
+        return self.request.transaction_id if self.request is not None else None
+
+    def __str__(self) -> str:
+        """One line for the log, without secrets."""
+        kind = self.message_type.name if self.message_type is not None else "unknown"
+        subject = f" {self.csr.subject}" if self.csr is not None else ""
+        status = self.status.name if self.status is not None else "unanswered"
+        return f"{kind}{subject} by {self.method}: {status}{f', {self.refusal}' if self.refusal else ''}"
+
+    @property
+    def challenge(self) -> str | None:
+        """The challengePassword that was sent."""
+        return self.csr.challenge_password if self.csr is not None else None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What was asked for under one transactionID, and what came of it."""
+
+    csr: CertificationRequest
+    requester: Certificate
+    status: PKIStatus = PKIStatus.PENDING
+    certificate: Certificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a request comes to, before it is sealed."""
+
+    status: PKIStatus
+    payload: bytes = b""
+    password: str | None = None
+    fail_info: FailInfo | None = None
+    fail_info_text: str | None = None
+
+
+PENDING = Outcome(PKIStatus.PENDING)
+
+
+class CertificationService(Resource):
+    """Serves SCEP for an :class:`~scepra.lab.authority.Authority`, at any path.
+
+    ``behaviour`` may be exchanged at any time. ``received`` is what came in, oldest first; ``transactions`` what was
+    asked for, by transactionID. Of each, the last :data:`REMEMBERED` are kept.
+    """
+
+    isLeaf = True
+
+    def __init__(self, authority: Authority, challenge: str | None = None, behaviour: Behaviour = Behaviour()) -> None:  # noqa: B008 - frozen
+        """
+        Args:
+            authority: issues the certificates.
+            challenge: what every initial enrolment must know; None asks for none.
+            behaviour: how the CA behaves at first.
+        """
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.authority = authority
+        self.challenge = challenge
+        self.behaviour = behaviour
+        self.received: deque[Received] = deque(maxlen=REMEMBERED)
+        self.transactions: dict[str, Transaction] = {}
+        self._generations: dict[Faces, Generation] = {}
+
+    # What its operator does
+
+    def approve(self, transaction_id: str) -> Certificate:
+        """Issue what is pending; the next poll fetches it."""
+        return self._issue(self.transactions[transaction_id])
+
+    def deny(self, transaction_id: str) -> None:
+        """Refuse what is pending; the next poll is told so."""
+        self.transactions[transaction_id].status = PKIStatus.FAILURE
+
+    @property
+    def generation(self) -> Generation:
+        """The certificates and keys that clients talk to now."""
+        faces = self.behaviour.faces
+        if faces not in self._generations:
+            self._generations[faces] = _generation(self.authority, faces)
+        return self._generations[faces]
+
+    # HTTP
+
+    def render(self, request: http.Request) -> bytes | int:
+        """Answer any request, as the behaviour wants it."""
+        method = request.method.decode("latin-1")
+        body = request.content.read() if request.content is not None else b""
+        request.responseHeaders.removeHeader(b"content-type")
+        try:
+            operation = parse_operation(method, split_target(request.uri)[1], body)
+            content_type, content = self._operate(operation, method)
+        except Refused as refused:
+            request.setResponseCode(refused.status)
+            return b""
+        request.setHeader(b"content-type", content_type.encode("ascii"))
+        behaviour = self.behaviour
+        faulty = operation.kind in behaviour.faulty and method in behaviour.faulty_methods
+        return respond(request, content, behaviour if faulty else None)
+
+    def _operate(self, operation: Operation, method: str) -> tuple[str, bytes]:
+        received = Received(operation.kind, method, operation.message, operation.ca_identifier)
+        self.received.append(received)
+        if operation.kind is OperationKind.GET_CA_CAPS:
+            return CONTENT_TYPE_CA_CAPS, self._ca_caps()
+        if operation.kind is OperationKind.GET_CA_CERT:
+            return self._ca_cert()
+        if operation.kind is OperationKind.GET_CA_CERT_CHAIN:
+            return CONTENT_TYPE_CA_RA_CERT_CHAIN, degenerate([self.authority.certificate.der])
+        if operation.kind is OperationKind.PKI_OPERATION:
+            if not (self.behaviour.post if method == "POST" else self.behaviour.get):
+                raise Refused("switched off", 405)
+            return CONTENT_TYPE_PKI_MESSAGE, self._pki_operation(received)
+        raise Refused("there is no next CA certificate", 501)
+
+    def _ca_caps(self) -> bytes:
+        if self.behaviour.capabilities is not None:
+            return self.behaviour.capabilities
+        floor = self.behaviour.floor
+        return offered(floor.digests, floor.ciphers, post=self.behaviour.post, renewal=True, rollover=False).encode()
+
+    def _ca_cert(self) -> tuple[str, bytes]:
+        certificates = [self.generation.encryption.certificate.der]
+        for certificate in (self.generation.signing.certificate.der, self.authority.certificate.der):
+            if certificate not in certificates:
+                certificates.append(certificate)
+        if len(certificates) == 1:
+            return CONTENT_TYPE_CA_CERT, certificates[0]
+        return CONTENT_TYPE_CA_RA_CERT, degenerate(certificates)
+
+    # SCEP
+
+    def _pki_operation(self, received: Received) -> bytes:
+        """The CertRep that answers a pkiMessage.
+
+        Raises:
+            Refused: no CertRep can answer it.
+        """
+        request = received.request = PKIMessage.parse(received.message)
+        used = Algorithms()
+        try:
+            signer, digest = request.verify(self.behaviour.floor)
+            received.signer = signer
+            used = Algorithms(digest)
+            content, used = self._open(request, digest)
+            received.algorithms = used
+            outcome = self._judge(received, request, signer, content)
+            answer = self._seal(outcome, signer, self.behaviour.algorithms or used)
+        except ScepError as error:
+            received.refusal = error.reason
+            answer = Answer(PKIStatus.FAILURE, fail_info=error.fail_info, fail_info_text=error.reason)
+        received.status = answer.status
+        log.info("{received}", received=received)
+        signing = self.generation.signing
+        if self.behaviour.forgery is Forgery.SIGNER:
+            signing = forgery.impostor(signing)
+        return build_cert_rep(
+            forgery.misdirected(request, self.behaviour.forgery),
+            answer,
+            signing,
+            (self.behaviour.algorithms or used).digest,
+            empty_content=self.behaviour.empty_content,
+        )
+
+    def _open(self, request: PKIMessage, digest: Digest) -> tuple[bytes, Algorithms]:
+        """The content of a request and what it was sealed with: to our key, or under our challenge (CMS-27)."""
+        envelope = EnvelopedData.parse(request.signed_data.content or b"")
+        if self.challenge and any(item.transport is KeyTransport.PASSWORD for item in envelope.recipients):
+            content = envelope.open_with_password(self.challenge.encode("utf-8"))
+            return content, Algorithms(digest, envelope.cipher)
+        opened = request.open(Keyring([self.generation]), self.behaviour.floor, digest)
+        return opened.content, opened.algorithms
+
+    def _judge(self, received: Received, request: PKIMessage, signer: Certificate, content: bytes) -> Outcome:
+        kind = request.message_type
+        if kind is MessageType.CERT_POLL:
+            return self._poll(request.transaction_id, signer)
+        if kind is MessageType.GET_CERT:
+            return self._get_cert(content)
+        if kind is MessageType.GET_CRL:
+            return Outcome(PKIStatus.SUCCESS, degenerate(crls=[self.authority.crl()]))
+        csr = received.csr = CertificationRequest.parse(content)
+        csr.verify(self.behaviour.floor)
+        self._authorise(kind, signer, csr)
+        return self._enrol(request.transaction_id, signer, csr)
+
+    def _authorise(self, kind: MessageType, signer: Certificate, csr: CertificationRequest) -> None:
+        """Let in whoever has a certificate of ours, or knows the challenge."""
+        if self.authority.has_issued(signer):
+            return
+        if kind is MessageType.RENEWAL_REQ:
+            raise ScepError("a renewal that is not signed by a certificate of this CA")
+        if not signer.is_self_signed:
+            raise ScepError("signed by a certificate of another CA")
+        given = (csr.challenge_password or "").encode("utf-8", "surrogatepass")
+        if self.challenge is not None and not hmac.compare_digest(given, self.challenge.encode("utf-8")):
+            raise ScepError("the challenge is missing or wrong")
+
+    def _enrol(self, transaction_id: str, signer: Certificate, csr: CertificationRequest) -> Outcome:
+        """The outcome of a request; the same request again is the same transaction (MSG-25)."""
+        transaction = self.transactions.get(transaction_id)
+        if transaction is None or transaction.csr.der != csr.der:
+            transaction = Transaction(csr, signer)
+            remember(self.transactions, transaction_id, transaction)
+            if self.behaviour.status is PKIStatus.SUCCESS:
+                self._issue(transaction)
+            elif self.behaviour.status is PKIStatus.FAILURE:
+                transaction.status = PKIStatus.FAILURE
+        return self._outcome(transaction)
+
+    def _poll(self, transaction_id: str, signer: Certificate) -> Outcome:
+        """The outcome so far, for whoever holds the requester's key (MSG-41, MSG-42)."""
+        transaction = self.transactions.get(transaction_id)
+        keys = () if transaction is None else (transaction.requester.public_key, transaction.csr.public_key)
+        if transaction is None or not any(signer.public_key.same_key(key) for key in keys):
+            raise ScepError("a poll for a transaction that is unknown", FailInfo.BAD_CERT_ID)
+        return self._outcome(transaction)
+
+    def _outcome(self, transaction: Transaction) -> Outcome:
+        if transaction.status is PKIStatus.PENDING:
+            return PENDING
+        if transaction.certificate is None:
+            refused = self.behaviour
+            return Outcome(PKIStatus.FAILURE, fail_info=refused.fail_info, fail_info_text=refused.fail_info_text)
+        payload = self._payload(transaction.certificate)
+        return Outcome(PKIStatus.SUCCESS, payload, transaction.csr.challenge_password)
+
+    def _get_cert(self, content: bytes) -> Outcome:
+        issuer, serial = parse_issuer_and_serial(content)
+        certificate = self.authority.issued.get(serial)
+        if certificate is None or certificate.issuer_der != issuer:
+            raise ScepError("no such certificate", FailInfo.BAD_CERT_ID)
+        return Outcome(PKIStatus.SUCCESS, degenerate([certificate.der]))
+
+    def _issue(self, transaction: Transaction) -> Certificate:
+        transaction.certificate = forgery.issue(self.authority, transaction.csr, self.behaviour.forgery)
+        transaction.status = PKIStatus.SUCCESS
+        return transaction.certificate
+
+    def _payload(self, certificate: Certificate) -> bytes:
+        leaf, issuer = certificate.der, self.authority.certificate.der
+        order = {
+            Payload.LEAF: [leaf],
+            Payload.LEAF_THEN_CA: [leaf, issuer],
+            Payload.CA_THEN_LEAF: [issuer, leaf],
+            Payload.NOTHING: [],
+        }
+        return degenerate(order[self.behaviour.payload])
+
+    def _seal(self, outcome: Outcome, signer: Certificate, algorithms: Algorithms) -> Answer:
+        if outcome.status is not PKIStatus.SUCCESS:
+            return Answer(outcome.status, fail_info=outcome.fail_info, fail_info_text=outcome.fail_info_text)
+        return Answer(PKIStatus.SUCCESS, seal_answer(outcome.payload, signer, algorithms, outcome.password))
+
+
+def _generation(authority: Authority, faces: Faces) -> Generation:
+    if faces is Faces.CA:
+        return Generation(authority.identity, authority.identity)
+    if faces is Faces.RA:
+        both = authority.issue_ra("scepra lab CA, enrolment")
+        return Generation(both, both)
+    return Generation(
+        authority.issue_ra("scepra lab CA, enrolment (signing)", RAUsage.SIGNING),
+        authority.issue_ra("scepra lab CA, enrolment (encryption)", RAUsage.ENCRYPTION),
+    )

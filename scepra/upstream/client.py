@@ -1,0 +1,240 @@
+"""An upstream that is kept known and asked (CAPS-08, CERT-12, CERT-13; RA-24; FT-01 to FT-14).
+
+What it offers is fetched when the service starts, anew every ``refresh``, and before a request that comes earlier. A
+view is replaced whole, by a better one only: what fails its pins changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from treq.client import HTTPClient
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from scepra.config.upstream import Upstream as Settings
+from scepra.errors import Refused, UpstreamError
+from scepra.scep import der, oid
+from scepra.scep.transport import OperationKind, trim_message
+from scepra.upstream.agent import http_client
+from scepra.upstream.connection import Limits
+from scepra.upstream.exchange import Exchange, Reply
+from scepra.upstream.view import UpstreamView, build_view, is_ra
+
+log = Logger()
+
+_SIGNED_DATA = der.oid(oid.SIGNED_DATA)
+_HINTS = {
+    401: ": it asks for a password that SCEP has no place for",
+    403: ": does it know this address?",
+    404: ": is this the right path?",
+}
+
+
+def utc_now() -> datetime:
+    """The time of day, UTC."""
+    return datetime.now(UTC)
+
+
+class Upstream(Service):
+    """One SCEP CA.
+
+    ``view`` is what is known of it, None before the first success; ``failure`` why the last look failed, None after a
+    success.
+
+    Args:
+        name: as configured.
+        settings: its section of the configuration.
+        reactor: connects and waits.
+        now: the time of day, UTC.
+        client: takes the place of one over *reactor*.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        reactor: IReactorTime,
+        now: Callable[[], datetime] = utc_now,
+        *,
+        client: HTTPClient | None = None,
+    ) -> None:
+        self.name: str = name
+        self.view: UpstreamView | None = None
+        self.failure: UpstreamError | None = None
+        self._settings = settings
+        self._reactor = reactor
+        self._now = now
+        limits = Limits(settings.connect_timeout, settings.timeout)
+        client = client or http_client(reactor, settings.url, limits)
+        self._exchange = Exchange(name, settings.url, client, reactor, settings.answer)
+        self._waiting: list[Deferred[UpstreamView]] | None = None
+        self._looked = float("-inf")
+        self._timer: IDelayedCall | None = None
+        self._mute = False
+        self._caps = b""
+
+    def startService(self) -> None:
+        """Look now, and from now on."""
+        super().startService()
+        self._timer = self._reactor.callLater(0, self._look)
+
+    def stopService(self) -> None:
+        """Look no more; what is under way ends by its own deadline."""
+        super().stopService()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._shared().addBoth(self._look_again)
+
+    def _look_again(self, outcome: UpstreamView | Failure) -> None:
+        """After a failure sooner than after a success."""
+        if isinstance(outcome, Failure) and not outcome.check(UpstreamError):
+            log.failure("looking at upstream {upstream}", outcome, upstream=self.name)
+        settings = self._settings
+        pause = min(settings.retry_after, settings.refresh) if isinstance(outcome, Failure) else settings.refresh
+        if self.running:
+            self._timer = self._reactor.callLater(pause, self._look)
+
+    async def current(self) -> UpstreamView:
+        """What is known, as long as it is good; else what is found now.
+
+        Raises:
+            UpstreamError: not sent; there is nothing that can be believed.
+        """
+        view = self.view
+        return view if view is not None and self._now() <= view.expires else await self.discover()
+
+    async def discover(self) -> UpstreamView:
+        """Look at what the CA offers now. Those who ask at once share one look and its outcome.
+
+        Raises:
+            UpstreamError: not sent; what was known before stays.
+        """
+        return await self._shared()
+
+    async def refresh(self) -> UpstreamView:
+        """Look again because an answer was not believed: once in ``retry-after``, however many ask (MSG-60).
+
+        Returns:
+            What is believed from now on: what was before, if this look fails or was too soon.
+
+        Raises:
+            UpstreamError: not sent; there was nothing before either.
+        """
+        if self.view is None or self._reactor.seconds() - self._looked >= self._settings.retry_after:
+            try:
+                return await self._shared()
+            except UpstreamError:
+                if self.view is None:
+                    raise
+        return self.view
+
+    async def operate(self, message: bytes) -> bytes:
+        """Send a pkiMessage, once.
+
+        A CA that answers POST with nothing gets the same message by GET, if the transport is "auto" (FT-11); that is
+        remembered.
+
+        Returns:
+            A SignedData, unverified, whatever it came labelled as (FT-10).
+
+        Raises:
+            UpstreamError: ``sent`` tells whether the message can have reached the CA.
+        """
+        view = await self.current()
+        if not view.post or self._mute:
+            return self._message(await self._exchange.get(OperationKind.PKI_OPERATION, message))
+        reply = await self._exchange.post(message)
+        if reply.status != 200 or reply.body or self._settings.transport != "auto":
+            return self._message(reply)
+        self._mute = True
+        log.warn("upstream {upstream} answers POST with nothing: from now on it is asked by GET", upstream=self.name)
+        return self._message(await self._exchange.get(OperationKind.PKI_OPERATION, message))
+
+    def _message(self, reply: Reply) -> bytes:
+        """The message in an answer; some CAs send FAILURE with status 500 (FT-09)."""
+        if not 300 <= reply.status < 400 and is_signed_data(reply.body):
+            with suppress(Refused):
+                return trim_message(reply.body)
+        raise UpstreamError(self.name, f"no message but {reply}{_HINTS.get(reply.status, '')}", sent=True)
+
+    def _shared(self) -> Deferred[UpstreamView]:
+        waiter: Deferred[UpstreamView] = Deferred()
+        if self._waiting is not None:
+            self._waiting.append(waiter)
+            return waiter
+        self._waiting = [waiter]
+        Deferred.fromCoroutine(self._fetch()).addBoth(self._tell)
+        return waiter
+
+    def _tell(self, outcome: UpstreamView | Failure) -> None:
+        waiting, self._waiting = self._waiting or [], None
+        for waiter in waiting:
+            waiter.callback(outcome)
+
+    async def _fetch(self) -> UpstreamView:
+        try:
+            caps = await self._fetch_caps()
+            reply = await self._exchange.get(OperationKind.GET_CA_CERT)
+            if reply.status != 200:
+                reason = f"no CA certificates but {reply}{_HINTS.get(reply.status, '')}"
+                raise UpstreamError(self.name, reason, sent=False)
+            view = build_view(self.name, self._settings, caps, reply.body, self._now())
+        except UpstreamError as error:
+            self.failure = UpstreamError(self.name, error.reason, sent=False)
+            log.error("{problem}", problem=str(self.failure), upstream=self.name)
+            raise self.failure from error
+        finally:
+            self._looked = self._reactor.seconds()
+        self._compare(view)
+        self.view, self.failure, self._caps = view, None, caps
+        return view
+
+    async def _fetch_caps(self) -> bytes:
+        """What GetCACaps lists: nothing where there is no answer (CAPS-08), or what it listed before, since one bad
+        moment takes no ability away.
+
+        Raises:
+            UpstreamError: not sent; it cannot be reached at all.
+        """
+        try:
+            reply = await self._exchange.get(OperationKind.GET_CA_CAPS)
+        except UpstreamError as error:
+            if not error.sent:
+                raise
+            return self._caps
+        return reply.body if reply.status == 200 else self._caps
+
+    def _compare(self, view: UpstreamView) -> None:
+        """Log what a new view says that is new (CERT-12), and what it no longer says (CAPS-11)."""
+        known = self.view.signers if self.view is not None else ()
+        for certificate in view.signers:
+            if certificate not in known:
+                log.info(
+                    "upstream {upstream}: trusting {role} certificate sha256:{fingerprint}, {subject}",
+                    upstream=self.name,
+                    role="RA" if is_ra(certificate) else "CA",
+                    fingerprint=certificate.fingerprint(),
+                    subject=str(certificate.subject),
+                )
+        before = self.view.capabilities.keywords if self.view is not None else frozenset()
+        missing = view.missing | (before - view.capabilities.keywords)
+        if missing:
+            log.error(
+                "upstream {upstream} does not list what it should: {missing}; messages stay as strong as configured",
+                upstream=self.name,
+                missing=", ".join(sorted(missing)),
+            )
+
+
+def is_signed_data(body: bytes) -> bool:
+    """Whether octets begin as a ContentInfo of a SignedData does; what is in it is read later."""
+    count = body[1] & 0x7F if len(body) > 1 and body[1] & 0x80 else 0
+    return body[:1] == b"\x30" and body.startswith(_SIGNED_DATA, 2 + count)

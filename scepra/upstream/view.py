@@ -1,0 +1,199 @@
+"""What one upstream offers, judged against what is pinned (CERT-11, CERT-12, CAPS-11; AC-106, AC-107).
+
+The view is a value. Trust comes from the pinned certificates alone and goes downward from them: the answers choose
+among what is trusted, and change no pin and no algorithm (design rule 11).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from scepra.config.upstream import Upstream
+from scepra.errors import Malformed, ScepError, UpstreamError
+from scepra.scep import der, oid
+from scepra.scep.algorithm import Floor
+from scepra.scep.capabilities import AES, POST_PKI_OPERATION, Capabilities
+from scepra.scep.certificate import Certificate, choose_encryption
+from scepra.scep.cms import parse_degenerate
+
+# What RFC 8894, 3.5.2 has SCEPStandard stand for.
+_STANDARD = frozenset((AES, POST_PKI_OPERATION, "SHA-256"))
+_UNBOUNDED = 32
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamView:
+    """What a CA offers and may be believed.
+
+    ``certificates`` are all that it offers, in its order, believed or not. ``pinned`` is the pinned CA; ``issuers`` are
+    the certificates that issued ones may verify under: the pinned CAs and those below them. ``encryption`` is what
+    requests are encrypted to: without an RSA key where the CA has none (RA-19). ``signers`` may sign answers. ``post``
+    says that PKIOperation goes by POST. ``missing`` are expected capabilities that it does not list. The view is good
+    until ``expires``, when the first of its trusted certificates does.
+    """
+
+    capabilities: Capabilities
+    certificates: tuple[Certificate, ...]
+    pinned: Certificate
+    issuers: tuple[Certificate, ...]
+    encryption: Certificate
+    signers: tuple[Certificate, ...]
+    post: bool
+    missing: frozenset[str]
+    expires: datetime
+
+
+def build_view(name: str, settings: Upstream, caps: bytes, ca_cert: bytes, now: datetime) -> UpstreamView:
+    """The view that two answers give.
+
+    Args:
+        name: the upstream's, for the error.
+        settings: its pins, floor and expectations.
+        caps: the body of the GetCACaps answer, empty where there was none (CAPS-08).
+        ca_cert: the body of the GetCACert answer.
+        now: UTC.
+
+    Raises:
+        UpstreamError: nothing that is offered is pinned, or nothing that is trusted can be encrypted to.
+    """
+    try:
+        certificates = parse_ca_certificates(ca_cert)
+        trust = _Trust.from_pins(settings, certificates, now)
+        encryption = trust.choose_encryption()
+        encryption.public_key.check(settings.floor)
+    except ScepError as error:
+        raise UpstreamError(name, f"its CA certificates cannot be used: {error.reason}", sent=False) from error
+    capabilities = Capabilities.parse(caps)
+    listed = capabilities.keywords | (_STANDARD if capabilities.standard else frozenset())
+    issuers = tuple(certificate for certificate, below in trust.trusted.items() if below is not None)
+    return UpstreamView(
+        capabilities=capabilities,
+        certificates=certificates,
+        pinned=issuers[0],
+        issuers=issuers,
+        encryption=encryption,
+        signers=tuple(trust.trusted),
+        post=settings.transport == "post" or (settings.transport == "auto" and capabilities.post),
+        missing=frozenset(settings.expect_capabilities) - listed,
+        expires=min(end for certificate in trust.trusted if (end := certificate.not_after) is not None),
+    )
+
+
+def parse_ca_certificates(body: bytes) -> tuple[Certificate, ...]:
+    """The certificates of a GetCACert answer: one bare, or a certs-only message, whatever it is labelled (CERT-14).
+
+    Raises:
+        Malformed: it is neither, or empty.
+    """
+    first = der.parse_prefix(body)
+    if body[first.end :].strip():
+        raise Malformed("octets follow the certificates")
+    if first.sequence(1)[0].tag != der.OBJECT_IDENTIFIER:
+        return (Certificate.parse(first.raw),)
+    certificates = tuple(dict.fromkeys(map(Certificate.parse, parse_degenerate(first.raw).certificates)))
+    if not certificates:
+        raise Malformed("no certificate at all")
+    return certificates
+
+
+def is_ra(certificate: Certificate) -> bool:
+    """Whether a certificate of a GetCACert answer is a registration authority's: neither a CA's nor a root of old."""
+    return not certificate.is_ca and certificate.issuer_der != certificate.subject_der
+
+
+def issued(certificate: Certificate, issuer: Certificate) -> bool:
+    """Whether the names chain."""
+    return certificate.issuer.matches(issuer.subject)
+
+
+@dataclass(slots=True)
+class _Trust:
+    """What was offered; of it, what is trusted, with how many CAs may follow below (None: it issues nothing); and why
+    the rest is not."""
+
+    offered: tuple[Certificate, ...]
+    trusted: dict[Certificate, int | None]
+    refused: dict[Certificate, str]
+
+    @classmethod
+    def from_pins(cls, settings: Upstream, offered: tuple[Certificate, ...], now: datetime) -> _Trust:
+        """Trust what is pinned, and what chains to it, level by level.
+
+        Raises:
+            ScepError: no valid CA certificate is pinned.
+        """
+        pinned = [item for item in offered if any(pin.matches(item) for pin in settings.ca_fingerprint)]
+        if not pinned:
+            raise ScepError("none is pinned; offered are " + ", ".join(map(_shown, offered)))
+        trust = cls(offered, {item: _anchored(item) for item in pinned if item.valid_at(now)}, {})
+        if all(below is None for below in trust.trusted.values()):
+            raise ScepError(f"no pinned one is a CA's and valid now: {', '.join(map(_shown, pinned))}")
+        # Whoever pins an RA certificate as well wants no other.
+        only_pinned = any(map(is_ra, pinned))
+        rest = [item for item in offered if item not in pinned]
+        found = True
+        while found:
+            found = False
+            for item in tuple(rest):
+                if only_pinned and is_ra(item):
+                    trust.refused[item] = "is not pinned, while another RA certificate is"
+                elif trust._extend(item, settings.floor, now):
+                    rest.remove(item)
+                    found = True
+        return trust
+
+    def _extend(self, item: Certificate, floor: Floor, now: datetime) -> bool:
+        """Trust a certificate if one that is trusted may have issued it, and did."""
+        for issuer, below in tuple(self.trusted.items()):
+            if below is None or not issued(item, issuer) or not item.signed_by(issuer.public_key, floor.digests):
+                continue
+            if not item.valid_at(now):
+                self.refused[item] = "is expired or not valid yet"
+            elif not item.is_ca:
+                self.trusted[item] = None
+                return True
+            elif below and "keyCertSign" in (item.key_usage or ("keyCertSign",)):
+                self.trusted[item] = min(below - 1, _path_length(item))
+                return True
+        return False
+
+    def choose_encryption(self) -> Certificate:
+        """What to encrypt to (CERT-11), of what is trusted.
+
+        Raises:
+            ScepError: nothing is fit for it, or RA certificates are offered and none is trusted.
+        """
+        authorities = [item for item in self.trusted if is_ra(item)]
+        strangers = [item for item in self.offered if is_ra(item) and item not in self.trusted]
+        if strangers and not authorities:
+            reasons = (
+                f"{_shown(item)} {self.refused.get(item, 'is not issued by the pinned CA')}" for item in strangers
+            )
+            raise ScepError("no RA certificate can be trusted: " + "; ".join(reasons))
+        chosen = choose_encryption(self.trusted)
+        if chosen is None and not authorities:
+            # A CA that does it all itself may say keyCertSign alone; it is the one that no other stands below.
+            authorities = [
+                item for item in self.trusted if not any(issued(other, item) for other in self.trusted if other != item)
+            ]
+            chosen = choose_encryption(authorities) if len(authorities) == 1 else None
+        if chosen is None and not any(item.public_key.encrypts for item in self.trusted):
+            chosen = authorities[0]
+        if chosen is None:
+            raise ScepError("none that is trusted is for encryption")
+        return chosen
+
+
+def _anchored(certificate: Certificate) -> int | None:
+    """How many CAs may follow below a pinned certificate; a self-signed one of old has no basicConstraints."""
+    of_old = certificate.extension(oid.BASIC_CONSTRAINTS) is None and certificate.is_self_signed
+    return _path_length(certificate) if certificate.is_ca or of_old else None
+
+
+def _path_length(certificate: Certificate) -> int:
+    return _UNBOUNDED if certificate.path_length is None else certificate.path_length
+
+
+def _shown(certificate: Certificate) -> str:
+    return f"sha256:{certificate.fingerprint()}"

@@ -1,0 +1,75 @@
+"""Who a request comes from: the peer of the connection, or what a trusted reverse proxy says of it (AC-011).
+
+One header is read, ``X-Forwarded-For``, and only from an address that is configured as a proxy. Nothing else that a
+client can write says who it is, and no header says what certificate it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+_HOPS = 16
+
+
+@lru_cache(maxsize=4096)
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address without its zone; IPv4 where it is mapped into IPv6. None where *text* is none."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def neighbourhood(host: str) -> str:
+    """What the cap on connections from one address counts: an IPv4 address, or the /64 of an IPv6 one.
+
+    Args:
+        host: the peer's address as Twisted gives it, or the empty string for a UNIX socket.
+    """
+    address = parse_address(host)
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, 64), strict=False))
+    return host if address is None else str(address)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """The reverse proxies whose word is taken: the networks they are in."""
+
+    networks: Sequence[IPv4Network | IPv6Network] = ()
+
+    def __contains__(self, host: str) -> bool:
+        address = parse_address(host)
+        return address is not None and any(address in network for network in self.networks)
+
+    def source(self, host: str, forwarded: Sequence[bytes]) -> str:
+        """The address that a request counts as coming from.
+
+        Args:
+            host: the peer of the connection.
+            forwarded: the values of ``X-Forwarded-For``, in the order of the header lines.
+
+        Returns:
+            The right-most hop that is no trusted proxy; *host* itself where it is none, or a proxy wrote nonsense.
+        """
+        address = parse_address(host)
+        if address is not None:
+            host = str(address)
+        if host not in self:
+            return host
+        hops = b",".join(forwarded).decode("ascii", "replace").rsplit(",", _HOPS)[-_HOPS:]
+        for hop in reversed(hops):
+            address = parse_address(hop.strip())
+            if address is None:
+                break
+            host = str(address)
+            if host not in self:
+                break
+        return host
+
+
+NOBODY = Proxies()
