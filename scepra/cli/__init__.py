@@ -1,0 +1,48 @@
+"""The ``scepra`` command: a group whose commands are imported only when they are used, so that each starts fast."""
+
+from __future__ import annotations
+
+import importlib
+from typing import ClassVar
+
+import click
+
+from scepra import __version__
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports the chosen one."""
+
+    modules: ClassVar[dict[str, tuple[str, str]]] = {
+        "check-config": ("scepra.cli.config:check_config", "Check a configuration file, its keys and certificates."),
+        "config": ("scepra.cli.config:config", "Tell about the configuration's form."),
+        "decide": ("scepra.cli.decide:decide", "Show the policy's verdict on a CSR, rule by rule, sending nothing."),
+        "demo": ("scepra.cli.demo:demo", "Enrol through a real RA at a real CA, all on this machine."),
+        "fingerprint": ("scepra.cli.fingerprint:fingerprint", "Print what a SCEP CA offers, to compare out of band."),
+        "inspect": ("scepra.cli.inspect:inspect", "Decode SCEP messages, CSRs, CA certificates and query strings."),
+        "lab-ca": ("scepra.cli.lab_ca:lab_ca", "Serve a small SCEP CA for trials."),
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, without importing any."""
+        return list(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now; None when there is none."""
+        if cmd_name not in self.modules:
+            return None
+        module, _, attribute = self.modules[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands and what each is for, from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in self.modules.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="scepra")
+def main() -> None:
+    """Scepra, a SCEP Registration Authority. The server itself is `twistd -n scepra --config FILE`."""

@@ -1,0 +1,88 @@
+"""``scepra lab-ca``: a small SCEP CA in the foreground, and the files that ``config.example.yaml`` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import react
+from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, globalLogBeginner
+from zope.interface import provider
+
+from scepra.errors import ConfigError
+from scepra.lab.server import listen as listen_on
+from scepra.lab.server import url_of
+from scepra.lab.service import CertificationService
+from scepra.lab.state import LabState
+
+
+@click.command("lab-ca", short_help="Serve a small SCEP CA for trials.")
+@click.option(
+    "--listen", default="tcp:8089:interface=127.0.0.1", show_default=True, metavar="ENDPOINT", help="Where it listens."
+)
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("lab"),
+    show_default=True,
+    help="The directory of its keys and certificates, made at the first start.",
+)
+@click.option(
+    "--challenge-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with the challenge that it asks for. Without this it asks for none: the RA before it does.",
+)
+def lab_ca(listen: str, state: Path, challenge_file: Path | None) -> None:
+    """Serve a small SCEP CA for trials, until Ctrl-C.
+
+    The first start makes a CA, certificates for an RA and a challenge for its clients; config.example.yaml names these
+    files, so that the RA runs in front of this CA as it stands.
+    """
+    try:
+        lab = LabState.load_or_create(state)
+    except (ConfigError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    challenge = challenge_file.read_text("utf-8").rstrip("\r\n") if challenge_file is not None else None
+    if challenge == "":
+        raise click.BadParameter("the file is empty", param_hint="--challenge-file")
+    globalLogBeginner.beginLoggingTo([_print_event], redirectStandardIO=False)
+    react(_serve, (listen, lab, CertificationService(lab.authority, challenge), challenge_file))
+
+
+async def _serve(
+    reactor: Any, endpoint: str, lab: LabState, service: CertificationService, challenge_file: Path | None
+) -> None:
+    try:
+        port = await listen_on(reactor, endpoint, service)
+    except (CannotListenError, ValueError) as error:
+        raise SystemExit(f"Error: cannot listen on {endpoint}: {error}") from error
+    # Not before Ctrl-C is listened to.
+    reactor.callWhenRunning(click.echo, _welcome(lab, url_of(port), challenge_file))
+    await Deferred()
+
+
+@provider(ILogObserver)
+def _print_event(event: LogEvent) -> None:
+    """One line for each operation of a client, and what goes wrong; what Twisted says of itself is passed over."""
+    if event["log_namespace"].startswith("scepra.lab") or event["log_level"] >= LogLevel.warn:
+        click.echo(eventAsText(event, includeSystem=False), err=True)
+
+
+def _welcome(lab: LabState, url: str, challenge_file: Path | None) -> str:
+    """What its user needs to know."""
+    rows = (
+        ("URL", url),
+        ("CA", f"{lab.directory / 'ca.crt'}{' (made now)' if lab.created else ''}"),
+        ("SHA-256", lab.authority.certificate.fingerprint()),
+        (
+            "challenge",
+            f"the one in {challenge_file}" if challenge_file else "none: it trusts whoever reaches this port",
+        ),
+        ("for the RA", f"ra.crt, ra.key, ra-signing.*, ra-encryption.* in {lab.directory}"),
+        ("next", "twistd -n scepra --config config.example.yaml"),
+        ("then", f"enrol at the RA with the challenge in {lab.directory / 'challenge.txt'}"),
+    )
+    return "\n".join(("The lab's CA is ready; Ctrl-C ends it.", *(f"  {name:<12}{text}" for name, text in rows)))
