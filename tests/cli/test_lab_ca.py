@@ -1,0 +1,104 @@
+"""``scepra lab-ca``."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from scepra.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The command, running on a free port: what it printed when it was ready, and its process."""
+    command = [sys.executable, "-m", "scepra", "lab-ca", "--listen", "tcp:0:interface=127.0.0.1", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None
+            lines = []
+            while not (lines and lines[-1].startswith("  then")):
+                lines.append(process.stdout.readline())
+                assert lines[-1], process.communicate()[1]
+            yield "".join(lines), process
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+    """The CA answers at the URL that it prints, has the fingerprint that it prints, and ends at Ctrl-C with success."""
+    state = tmp_path / "lab"
+    with serving("--state", str(state)) as (printed, process):
+        url = re.search(r"http://127\.0\.0\.1:\d+/scep", printed)
+        assert url is not None
+        with urlopen(f"{url[0]}?operation=GetCACert", timeout=10) as response:  # noqa: S310 - our own URL
+            served = x509.load_der_x509_certificate(response.read())
+        with urlopen(f"{url[0]}?operation=GetCACaps", timeout=10) as response:  # noqa: S310
+            assert b"POSTPKIOperation" in response.read()
+    assert process.returncode == 0
+    assert served == x509.load_pem_x509_certificate((state / "ca.crt").read_bytes())
+    assert served.fingerprint(hashes.SHA256()).hex() in printed
+    assert "(made now)" in printed
+    assert "trusts whoever reaches this port" in printed
+    with serving("--state", str(state), "--challenge-file", str(state / "challenge.txt")) as (printed, process):
+        assert "(made now)" not in printed
+        assert f"the one in {state / 'challenge.txt'}" in printed
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("endpoint", ["nowhere:1", "tcp:many"])
+def test_endpoint_that_cannot_be_listened_on(endpoint: str, tmp_path: Path) -> None:
+    """An endpoint that is none ends with a sentence and exit code 1, and no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scepra", "lab-ca", "--listen", endpoint, "--state", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"Error: cannot listen on {endpoint}: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--challenge-file", "missing.txt"], "does not exist"),
+        (["--challenge-file", "empty.txt"], "the file is empty"),
+        (["--state", "empty.txt"], "is a file"),
+        (["--state", "broken"], "ca.crt: cannot be used"),
+    ],
+)
+def test_mistakes_are_named(arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that cannot be used ends with a sentence and another exit code than 0."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "ca.crt").touch()
+    result = CliRunner().invoke(main, ["lab-ca", *arguments])
+    assert result.exit_code in (1, 2)
+    assert said in result.output
+
+
+def test_help_says_what_comes_next() -> None:
+    """The help names the configuration that goes with it."""
+    assert "config.example.yaml" in CliRunner().invoke(main, ["lab-ca", "--help"]).output

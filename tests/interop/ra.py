@@ -1,0 +1,116 @@
+"""The RA as its users run it: a configuration file, files for the keys, and ``twistd``, in front of one CA."""
+
+from __future__ import annotations
+
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .authorities import Authority, write_key, write_pem
+from .sandbox import Sandbox, Server
+
+ROOT = Path(__file__).parents[2]
+CHALLENGE = "Rq7vTz2mKw9Xc4Hs"
+INSIDE = "dev1.example.org"
+OUTSIDE = "dev1.example.net"
+
+# There is a profile for each combination: which algorithms are accepted, which certificates the RA has, and whether
+# POST is offered. DES cannot go together with renewal, so only the modern profiles renew.
+ALGORITHMS = ("modern", "des")
+FORMS = ("dual", "split")
+TRANSPORTS = ("post", "get")
+
+# What the clients put into their requests, and no more.
+POLICY: list[dict[str, Any]] = [
+    {"key": {"rsa": {"min": 2048}}},
+    {
+        "subject": {
+            "require": ["CN"],
+            "match": {"CN": r"[a-z0-9-]+\.example\.org", "O": "interop", "OU": "MDM", "C": "US"},
+        }
+    },
+    {"san": {"dns": {"match": r"[a-z0-9-]+\.example\.org", "max": 1}}},
+    {"extensions": {"allow": ["basicConstraints", "subjectKeyIdentifier"]}},
+    {"key-usage": {"allow": ["digitalSignature", "keyEncipherment"]}},
+    {"eku": {"allow": ["serverAuth", "clientAuth"]}},
+    {"attributes": {"allow": ["friendlyName"]}},
+]
+
+_ASK = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5).read()"
+
+
+class RegistrationAuthority:
+    """scepra in front of one CA, with a profile for each way that a client may see it."""
+
+    def __init__(self, sandbox: Sandbox, directory: Path, authority: Authority) -> None:
+        self._port = sandbox.free_port()
+        (directory / "challenge.txt").touch(mode=0o600)
+        (directory / "challenge.txt").write_text(CHALLENGE + "\n")
+        identities = {
+            "dual": _identity(directory, "ra", authority, sign=True, decrypt=True),
+            "split": {
+                "signing": _identity(directory, "ra-sign", authority, sign=True, decrypt=False),
+                "encryption": _identity(directory, "ra-decrypt", authority, sign=False, decrypt=True),
+            },
+        }
+        write_pem(directory / "issuer.crt", authority.issuer)
+        configuration = directory / "scepra.yaml"
+        configuration.write_text(yaml.safe_dump(self._settings(authority, identities), sort_keys=False))
+        self.server: Server = sandbox.serve(
+            [Path(sys.executable).with_name("twistd"), "-n", "--pidfile=", "scepra", "--config", configuration],
+            directory=directory,
+            ready=lambda: sandbox.listening(self._port) and self._answers(sandbox, directory),
+            environment={"PYTHONPATH": str(ROOT)},
+            name="scepra",
+        )
+
+    def url(self, form: str, transport: str, algorithms: str = "modern") -> str:
+        return f"http://127.0.0.1:{self._port}{_path(form, transport, algorithms)}"
+
+    def _answers(self, sandbox: Sandbox, directory: Path) -> bool:
+        """Whether the RA has the CA's certificates already: it listens before it does."""
+        question = f"{self.url('dual', 'get')}?operation=GetCACert"
+        return sandbox.run([sys.executable, "-c", _ASK, question], directory=directory).code == 0
+
+    def _settings(self, authority: Authority, identities: dict[str, Any]) -> dict[str, Any]:
+        # A renewal holds no challenge, so it is of no use where the CA asks for one.
+        renewal = {} if authority.challenge else {"renewal": {"trust": ["issuer.crt"], "window": "400d"}}
+        return {
+            "listen": {"scep": f"tcp:{self._port}:interface=127.0.0.1"},
+            "upstreams": {
+                "ca": {
+                    "url": authority.url,
+                    "ca-fingerprint": authority.fingerprints,
+                    "authorisation": "challenge" if authority.challenge else "network",
+                    "legacy": ["DES-CBC"] if authority.answers_in_des else [],
+                    "tolerate": ["names"] if authority.adds_names else [],
+                }
+            },
+            "profiles": {
+                f"{algorithms}-{form}-{transport}": {
+                    "paths": [_path(form, transport, algorithms)],
+                    "upstream": "ca",
+                    "ra": identities[form],
+                    "challenge": {"type": "static", "file": "challenge.txt"},
+                    "ca-certificates": {"root": True},
+                    "capabilities": {"post": transport == "post"},
+                    "policy": POLICY,
+                    **({"legacy": ["DES-CBC"]} if algorithms == "des" else renewal),
+                }
+                for algorithms, form, transport in product(ALGORITHMS, FORMS, TRANSPORTS)
+            },
+        }
+
+
+def _path(form: str, transport: str, algorithms: str) -> str:
+    return f"/scep/{algorithms}/{form}/{transport}"
+
+
+def _identity(directory: Path, name: str, authority: Authority, *, sign: bool, decrypt: bool) -> dict[str, str]:
+    certificate, key = authority.certify_ra(f"{authority.name} {name}", sign=sign, decrypt=decrypt)
+    write_pem(directory / f"{name}.crt", certificate)
+    write_key(directory / f"{name}.key", key)
+    return {"certificate": f"{name}.crt", "key": f"{name}.key"}

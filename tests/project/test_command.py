@@ -1,0 +1,96 @@
+"""The two commands: ``scepra`` and ``twistd scepra``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from twisted.python.usage import UsageError
+
+from scepra import __version__
+from scepra.cli import LazyGroup, main
+from scepra.tap import Options, makeService
+
+ROOT = Path(__file__).parent.parent.parent
+COMMANDS = list(LazyGroup.modules)
+
+
+def leaves(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
+    """Every command below this one that does something, with the words that call it."""
+    if not isinstance(command, click.Group):
+        return [(path, command)]
+    context = click.Context(command)
+    found = [(name, command.get_command(context, name)) for name in command.list_commands(context)]
+    return [leaf for name, child in found if child for leaf in leaves(child, f"{path} {name}")]
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    """``scepra --help`` names each command without importing any of them, nor anything slow."""
+    program = (
+        "import sys; from scepra.cli import main; main(['--help'], standalone_mode=False);"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+    assert not {"twisted", "pydantic", "cryptography", "scepra.scep"} & set(done.stderr.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_explains_itself(name: str) -> None:
+    """Every command of the table exists under its name, and has a help text of its own."""
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert command.name == name
+    assert command.help
+
+
+def test_unknown_command_is_a_usage_error() -> None:
+    """A command that does not exist is refused by name, with exit code 2."""
+    result = CliRunner().invoke(main, ["enroll"])
+    assert result.exit_code == 2
+    assert "No such command 'enroll'" in result.output
+
+
+def test_version() -> None:
+    """``scepra --version`` tells the package's version."""
+    assert CliRunner().invoke(main, ["--version"]).output == f"scepra, version {__version__}\n"
+
+
+def test_documentation_names_every_command_and_option() -> None:
+    """docs/cli.rst has each command's words and each of its options."""
+    page = (ROOT / "docs" / "cli.rst").read_text()
+    for words, command in leaves(main, "scepra"):
+        assert words in page
+        for parameter in command.params:
+            for option in parameter.opts if isinstance(parameter, click.Option) else []:
+                assert option in page, f"{words} {option}"
+
+
+def test_twistd_needs_a_configuration() -> None:
+    """``twistd scepra`` without ``--config`` is a usage error."""
+    with pytest.raises(UsageError, match="--config FILE is required"):
+        Options().parseOptions([])
+
+
+def test_twistd_reports_every_mistake(tmp_path: Path) -> None:
+    """``twistd scepra`` with a bad file ends with every mistake at its place, and no traceback."""
+    file = tmp_path / "bad.yaml"
+    file.write_text("listen: {scep: 1}\nunknown: 2\n")
+    options = Options()
+    options.parseOptions(["--config", str(file)])
+    with pytest.raises(SystemExit) as ended:
+        makeService(options)
+    assert f"{file}:1:" in str(ended.value.code)
+    assert f"{file}:2:" in str(ended.value.code)
+
+
+def test_twistd_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """``twistd scepra --version`` tells the package's version."""
+    with pytest.raises(SystemExit) as ended:
+        Options().parseOptions(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"scepra {__version__}\n"
