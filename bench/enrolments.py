@@ -13,8 +13,8 @@ from types import TracebackType
 from bench.load import Outcome, Plan, write_requests
 from bench.server import Server, free_port
 from scepra.lab import LabState, build_csr, new_key
-from scepra.lab.certificate import self_signed
 from scepra.scep.algorithm import Algorithms
+from scepra.scep.certification import self_signed
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identity, SoftwareKey
 from scepra.scep.message import MessageType, build_request, new_nonce
@@ -104,11 +104,8 @@ class Trial:
         )
         outcome = Outcome(**json.loads(done.stdout))
         if outcome.failed:
-            log = "\n".join(
-                line
-                for line in (self._directory / "ra.log").read_text().splitlines()
-                if "scepra.audit" in line and "issued" not in line
-            )[:3000]
+            records = (self._directory / "ra.log").read_text("utf-8").splitlines()
+            log = "\n".join(line for line in records if "scepra.audit" in line and "issued" not in line)[:3000]
             raise SystemExit(f"{outcome.failed} of {count} enrolments failed:\n{log}")
         return outcome
 

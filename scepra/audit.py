@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 
 from twisted.logger import Logger
 
 log = Logger(namespace="scepra.audit")
+
+RECORDED, RECORDED_NAMES = 512, 16
+"""How many characters of a name are recorded, and how many names: the digests name the rest."""
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class Record:
 
     def write(self) -> None:
         """Log the record, as one line whatever it holds."""
-        known = {key: value for key, value in asdict(self).items() if value not in ("", ())}
+        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        known = {name: value for name, value in values if value not in ("", ())}
         emit = log.info if self.outcome == "issued" else log.warn
         emit("{record}", record=json.dumps(known, ensure_ascii=True))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from scepra.audit import Record
+from scepra.audit import RECORDED, RECORDED_NAMES, Record
 from scepra.challenge.protocol import ChallengeProvider
 from scepra.config import model
 from scepra.enrolment import (
@@ -150,8 +150,8 @@ class RegistrationAuthority:
         )
         csr = reception.csr
         record.request = hashlib.sha256(csr.der).hexdigest()
-        record.subject = str(csr.subject)
-        record.names = tuple(str(name) for name in csr.alternative_names)
+        record.subject = str(csr.subject)[:RECORDED]
+        record.names = tuple(str(name)[:RECORDED] for name in csr.alternative_names[:RECORDED_NAMES])
         record.credential = reception.credential.value
         verdict, violations = await self._judge(message, reception, record.source)
         if isinstance(verdict, ChallengeAccepted):

@@ -82,9 +82,9 @@ class RenewalRules:
             yield "signer.validity", "cannot be read"
         elif now < start:
             yield "signer.validity", "has not begun"
-        elif now > end + self.grace:
+        elif now - self.grace > end:
             yield "signer.validity", f"ended on {end:%Y-%m-%d}"
-        elif now < end - self.window:
+        elif now + self.window < end:
             yield "signer.validity", f"lasts until {end:%Y-%m-%d}: too early to renew"
 
     def _request(self, signer: Certificate, csr: CertificationRequest) -> Iterator[tuple[str, str]]:

@@ -38,7 +38,8 @@ def demo(once: bool, state: Path) -> None:
 async def _demonstrate(reactor: Any, state: Path, once: bool) -> None:
     demonstration = Demonstration(reactor, state, _show)
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(demonstration.stop()))
-    _say(f"Keys, certificates and configuration are kept in {state}/\n", bold=True)
+    _say(f"Keys, certificates and configuration are kept in {state}/", bold=True)
+    _say("")
     try:
         if not await demonstration.run():
             raise Failed("Not every step did what it should.")
@@ -52,7 +53,7 @@ async def _demonstrate(reactor: Any, state: Path, once: bool) -> None:
 
 def _say(text: str, **style: Any) -> None:
     """Print; in colour only on a terminal whose user does not mind."""
-    click.echo(click.style(text, **style), color=False if os.environ.get("NO_COLOR") else None)
+    click.echo(click.style(text, **style) if style else text, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _show(step: Step) -> None:

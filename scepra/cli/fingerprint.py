@@ -1,4 +1,4 @@
-"""``scepra fingerprint``: what a SCEP CA offers, and the pin that an upstream's configuration needs (CERT-10, CERT-12)."""
+"""``scepra fingerprint``: what a SCEP CA offers, and the pin that its configuration needs (CERT-10, CERT-12)."""
 
 from __future__ import annotations
 
@@ -173,5 +173,7 @@ def _ask_now(url: str) -> Offer | UpstreamError:
     try:
         react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
     except SystemExit:
-        # How react ends.
-        return outcomes[0]
+        # How react ends, also when it was interrupted.
+        if not outcomes:
+            raise
+    return outcomes[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -109,7 +110,7 @@ class Profile(Section):
         default=(), description="Broken algorithms that are accepted from clients nevertheless, one by one."
     )
 
-    @property
+    @cached_property
     def floor(self) -> Floor:
         """What clients' messages may use: the digests and ciphers that are not switched off, and the legacy named."""
         return floor_with(self.legacy, self.capabilities.refused_digests, des3=self.capabilities.des3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
@@ -106,7 +107,7 @@ class Upstream(Section):
         """What requests to the CA use."""
         return Algorithms(self.digest, self.cipher, self.key_transport)
 
-    @property
+    @cached_property
     def floor(self) -> Floor:
         """What the CA's answers may use."""
         return floor_with(self.legacy)

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from scepra.lab.certificate import (
+from scepra.lab.key import PrivateKey, new_key
+from scepra.scep import oid
+from scepra.scep.certificate import Certificate, Extension
+from scepra.scep.certification import (
     Validity,
     authority_key_identifier,
     basic_constraints,
@@ -18,9 +21,6 @@ from scepra.lab.certificate import (
     name,
     subject_key_identifier,
 )
-from scepra.lab.key import PrivateKey, new_key
-from scepra.scep import oid
-from scepra.scep.certificate import Certificate, Extension
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identity, SoftwareKey
 from scepra.scep.publickey import PublicKeyInfo

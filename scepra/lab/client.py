@@ -18,7 +18,6 @@ from cryptography import x509
 from scepra.errors import FailInfo, Refused, ScepError
 from scepra.lab.authority import utc_now
 from scepra.lab.behaviour import PERMISSIVE
-from scepra.lab.certificate import self_signed
 from scepra.lab.csr import RequestedExtension, build_csr
 from scepra.lab.discovery import Discovery, read_certificates
 from scepra.lab.http import HTTP, read
@@ -26,6 +25,7 @@ from scepra.lab.key import PrivateKey, new_key
 from scepra.scep.algorithm import Algorithms, Digest, Floor
 from scepra.scep.capabilities import Capabilities
 from scepra.scep.certificate import Certificate
+from scepra.scep.certification import self_signed
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identity, SoftwareKey
 from scepra.scep.message import (

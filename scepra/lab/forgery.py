@@ -9,10 +9,10 @@ from cryptography import x509
 
 from scepra.lab.authority import LIFETIME, Authority
 from scepra.lab.behaviour import Forgery
-from scepra.lab.certificate import Validity, basic_constraints, build_certificate, name
 from scepra.lab.key import new_key
 from scepra.scep import oid
 from scepra.scep.certificate import Certificate, Extension
+from scepra.scep.certification import Validity, basic_constraints, build_certificate, name
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identity, SoftwareKey
 from scepra.scep.message import PKIMessage, new_nonce

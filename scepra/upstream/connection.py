@@ -6,11 +6,12 @@ The bounds belong to the connection, so that nothing above it can outlive them: 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, DNSLookupError, TimeoutError
+from twisted.internet.error import AlreadyCalled, ConnectError, DNSLookupError, TimeoutError
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -155,7 +156,7 @@ class NoPool(HTTPConnectionPool):
             late = isinstance(error, TimeoutError) or not patience.active()
             raise NotConnected(f"no connection within {limits.connect:g} s" if late else _describe(error)) from error
         finally:
-            if patience.active():
+            with suppress(AlreadyCalled):
                 patience.cancel()
         left = max(expires - reactor.seconds(), 0)
         connection.deadline = reactor.callLater(left, connection.end, f"no whole answer within {limits.total:g} s")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import treq
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError
-from twisted.internet.error import ConnectionAborted, ConnectionClosed, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionClosed, ConnectionDone
 from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed, ResponseFailed
 from twisted.web.http_headers import Headers
 
@@ -117,7 +117,7 @@ def _describe(error: BaseException) -> str:
             return str(error)
         case ConnectionDone():
             return "the connection was closed before the whole answer was there"
-        case ConnectionLost() | ConnectionAborted() | ConnectionClosed():
+        case ConnectionClosed():
             return "the connection was lost before the whole answer was there"
         case CancelledError():
             return "given up"

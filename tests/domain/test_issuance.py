@@ -6,7 +6,10 @@ import pytest
 from cryptography import x509
 
 from scepra.issuance import ANY_PURPOSE, IssuanceRules
-from scepra.lab.certificate import (
+from scepra.scep import oid
+from scepra.scep.algorithm import Digest
+from scepra.scep.certificate import Certificate, Extension
+from scepra.scep.certification import (
     Validity,
     basic_constraints,
     build_certificate,
@@ -14,9 +17,6 @@ from scepra.lab.certificate import (
     key_usage,
     name,
 )
-from scepra.scep import oid
-from scepra.scep.algorithm import Digest
-from scepra.scep.certificate import Certificate, Extension
 from scepra.scep.identity import SoftwareKey
 from tests.rig.material import DAY, NOW, authority, issued, key, request
 

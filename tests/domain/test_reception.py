@@ -6,10 +6,10 @@ import pytest
 
 from scepra.enrolment import Credential
 from scepra.errors import FailInfo, ScepError
-from scepra.lab.certificate import self_signed
 from scepra.reception import NOBODY, Reception, receive
 from scepra.renewal import RenewalRules
 from scepra.scep.algorithm import Algorithms, ContentCipher, Digest, Floor, KeyTransport
+from scepra.scep.certification import self_signed
 from scepra.scep.identity import Generation, Identity, Keyring, SoftwareKey
 from scepra.scep.message import MessageType, PKIMessage, build_request, new_nonce
 from tests.rig.material import DAY, NOW, authority, ec_key, issued, key, request, self_signed_identity

@@ -9,11 +9,11 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ObjectIdentifier
 
-from scepra.lab.certificate import Validity, basic_constraints, build_certificate, extended_key_usage, key_usage
 from scepra.renewal import REQUEST_AGENT, RenewalRules
 from scepra.scep import oid
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
+from scepra.scep.certification import Validity, basic_constraints, build_certificate, extended_key_usage, key_usage
 from scepra.scep.identity import SoftwareKey
 from tests.rig.material import DAY, NOW, authority, issued, key, request
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
 from .peers import DEBIAN, ORGANISATION, PEERS
 from .sandbox import Sandbox, Server
@@ -50,10 +50,7 @@ class Authority:
             _certificate(_name(common_name), key, self.issuer.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(digital_signature=sign, key_encipherment=decrypt), critical=True)
-            # Windows looks for the first. Without the second OpenSSL, and so certmonger, does not let it sign CMS.
-            .add_extension(
-                x509.ExtendedKeyUsage([CERTIFICATE_REQUEST_AGENT, ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False
-            )
+            .add_extension(x509.ExtendedKeyUsage([CERTIFICATE_REQUEST_AGENT]), critical=False)
             .add_extension(_authority_key_identifier(self.issuer), critical=False)
             .sign(self.key, hashes.SHA256())
         )

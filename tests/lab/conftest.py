@@ -11,7 +11,7 @@ from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from scepra.lab import Authority, CertificationService, Client, new_key
+from scepra.lab import Authority, CertificationService, Client, Enrolment, new_key
 from scepra.lab.key import PrivateKey
 
 T = TypeVar("T")
@@ -28,6 +28,15 @@ def run(coroutine: Coroutine[Deferred[Any], Any, T]) -> T:
     if isinstance(results[0], Failure):
         results[0].raiseException()
     return results[0]
+
+
+class OneKey(Client):
+    """A client whose devices all have the same RSA key, unless a test says otherwise: making keys takes time."""
+
+    key: PrivateKey
+
+    async def enrol(self, *arguments: Any, key: PrivateKey | str | None = None, **said: Any) -> Enrolment:
+        return await super().enrol(*arguments, key=self.key if key is None else key, **said)
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +56,13 @@ def service(authority: Authority) -> CertificationService:
 
 
 @pytest.fixture
-def connect(service: CertificationService) -> Callable[..., Client]:
+def connect(service: CertificationService, keys: list[PrivateKey]) -> Callable[..., Client]:
     """Makes a client of the service; keyword arguments are the client's."""
 
     def connected(**settings: Any) -> Client:
-        return Client(URL, StubTreq(service), **{"clock": lambda: NOW, **settings})
+        client = OneKey(URL, StubTreq(service), **{"clock": lambda: NOW, **settings})
+        client.key = keys[1]
+        return client
 
     return connected
 

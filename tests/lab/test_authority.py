@@ -10,11 +10,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from scepra.lab import Authority, RAUsage, build_csr, new_key
 from scepra.lab import authority as module
-from scepra.lab.certificate import name
 from scepra.lab.key import PrivateKey
 from scepra.scep import der, oid
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
+from scepra.scep.certification import name
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import SoftwareKey
 

@@ -35,7 +35,7 @@ def test_forged_answer_is_refused(
     with pytest.raises(ScepError, match=reason):
         run(client.enrol("dev1", challenge=CHALLENGE))
     service.behaviour = Behaviour(faces=faces)
-    assert run(client.enrol("dev1", challenge=CHALLENGE)).certificate is not None
+    assert run(client.enrol("dev2", challenge=CHALLENGE)).certificate is not None
 
 
 def test_impostor_differs_in_nothing_but_the_key(service: CertificationService, client: Client) -> None:

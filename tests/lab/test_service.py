@@ -21,10 +21,10 @@ from scepra.lab import (
     build_csr,
     new_key,
 )
-from scepra.lab.certificate import self_signed
 from scepra.lab.key import PrivateKey
 from scepra.scep.algorithm import Algorithms, ContentCipher, Digest, KeyTransport
 from scepra.scep.certificate import Certificate
+from scepra.scep.certification import self_signed
 from scepra.scep.cms import parse_degenerate
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.envelope import EnvelopedData

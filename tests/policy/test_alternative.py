@@ -319,7 +319,7 @@ def test_number_of_names(count: int, accepted: bool) -> None:
     assert refusals(*names, dns=DNS | {"max": count - 1}) == ["san.dns"]
 
 
-@pytest.mark.proves("I10", "SEC-05")
+@pytest.mark.proves("I10")
 def test_names_are_not_repeated() -> None:
     """Violations do not quote what the client sent, for no type of name."""
     canary = [dns("canary.example"), email("canary@x.example"), upn("canary@x.example"), uri("canary:x")]

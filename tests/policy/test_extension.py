@@ -151,7 +151,7 @@ def test_any_purpose() -> None:
     ]
 
 
-@pytest.mark.proves("I12", "AC-067")
+@pytest.mark.proves("I12")
 def test_application_policies() -> None:
     """Microsoft's application policies are purposes too, and are judged as such where they are allowed."""
 

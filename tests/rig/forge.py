@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from asn1crypto import cms as asn1
@@ -354,6 +354,9 @@ class Forge:
 
     def message(self) -> bytes:
         """The whole message."""
+        if self.envelope is None:
+            # Wrapping a key is random: what is digested and what is sent must be one envelope.
+            return replace(self, envelope=self.enveloped()).message()
         digests = self.digest_algorithms
         if digests is None:
             digests = der.tlv(der.SET, self.digest_algorithm or csrs.algorithm(self.digest.oid, der.NULL))

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import ExtensionType
 
 from scepra.lab.authority import Authority
-from scepra.lab.certificate import self_signed
 from scepra.lab.csr import build_csr
 from scepra.lab.key import PrivateKey, new_key
 from scepra.scep.certificate import Certificate
+from scepra.scep.certification import self_signed
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identity, SoftwareKey
 

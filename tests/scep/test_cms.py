@@ -342,7 +342,8 @@ def test_an_ambiguous_signer_is_refused() -> None:
     assert (victim.issuer_der, victim.serial) == (SIGNER.issuer_der, SIGNER.serial)
     for bag in itertools.permutations((victim.der, SIGNER.der)):
         assert refusal(replace(FORGE, bag=bag).message()) is FailInfo.BAD_MESSAGE_CHECK
-    identified = [certificate(csrs.rsa_key(which=which), extensions=(key_identifier(),)) for which in (0, 2)]
+    keys = (csrs.rsa_key(), csrs.rsa_key(which=2))
+    identified = [certificate(key, extensions=(key_identifier(),)) for key in keys]
     by_key = replace(FORGE, signer=identified[0], sid=der.tlv(0x80, b"\x01" * 20))
     for pair in itertools.permutations(identified):
         assert refusal(replace(by_key, bag=tuple(item.der for item in pair)).message()) is FailInfo.BAD_MESSAGE_CHECK

@@ -75,7 +75,7 @@ class Watched:
 def shut(attempt: Callable[[], bytes]) -> bool:
     """Whether an attempt is refused as every one is.
 
-    A random key decrypts to octets that end like padding once in 256 times: these are no refusal, and no content either.
+    A random key decrypts to octets that end like padding once in 256 times: no refusal, and no content either.
     """
     try:
         content = attempt()

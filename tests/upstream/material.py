@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from scepra.config.upstream import Upstream as Settings
-from scepra.lab.certificate import Validity, basic_constraints, build_certificate, key_usage, name
 from scepra.lab.key import PrivateKey
 from scepra.scep import der, oid
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate, Extension
+from scepra.scep.certification import Validity, basic_constraints, build_certificate, key_usage, name
 from scepra.scep.identity import Identity, SoftwareKey
 from tests.rig.material import DAY, NOW, key
 

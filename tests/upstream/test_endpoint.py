@@ -231,7 +231,7 @@ class TLSTests(ExchangeCase):
 
     @pytest.mark.proves("FT-19", "FT-03", "DR-10")
     async def test_tls_that_does_not_come_up(self) -> None:
-        """A server that speaks no TLS, hangs up or is silent is left in time, and nothing is sent, least of all plain."""
+        """A server that speaks no TLS, hangs up or is silent is left in time, and nothing is sent to it."""
         for script in (
             saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
             Conversation.close,

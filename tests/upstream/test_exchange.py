@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
@@ -257,6 +258,16 @@ class HostileTests(ExchangeCase):
         """No answer at all ends at the total deadline, also after the answer's head."""
         assert await self.error(waiting) == LATE
         assert await self.error(saying(TYPED, b"Content-Length: 5\r\n\r\n", end=waiting)) == LATE
+
+    async def test_giving_up(self) -> None:
+        """Whoever gives up waiting does not know what became of the message, and the connection is cut."""
+        exchange = self.serve(waiting)
+        attempt = Deferred.fromCoroutine(self.failure_of(exchange.post(MESSAGE)))
+        self.server.script = lambda conversation: attempt.cancel()
+        error = await attempt
+        assert error.sent
+        assert error.reason == "given up"
+        await self.server.conversations[0].ended
 
     @pytest.mark.proves("FT-03")
     async def test_server_that_never_reads(self) -> None:

@@ -340,15 +340,15 @@ def test_only_a_trusted_proxy_says_who_asks(address: str, source: str) -> None:
 
 @pytest.mark.proves("SEC-17")
 def test_the_access_log_holds_no_query(events: list[Any]) -> None:
-    """Each answer is one event, with path, profile, operation and status, and without the query or the body."""
+    """Each answer but a CertRep, which has its audit record, is one event without the query or the body."""
     connection = connect(Fake())
-    connection.send(request(ENROL + b"&message=c2VjcmV0&secret=1"))
+    connection.send(request(b"/scep?operation=GetCACaps&message=c2VjcmV0&secret=1"))
     connection.send(request(b"/scep/nowhere?secret=1"))
     connection.send(request(b"/" + b"x" * 1000 + b"?secret=1"))
     connection.send(request(b"/scep?operation=secret"))
     logged = [event for event in events if event["log_namespace"] == "scepra.web.access"]
     assert [(event["path"][:8], event["profile"], event["operation"], event["status"]) for event in logged] == [
-        ("/scep", "wifi", "PKIOperation", 200),
+        ("/scep", "wifi", "GetCACaps", 200),
         ("/scep/no", "-", "-", 404),
         ("/xxxxxxx", "-", "-", 404),
         ("/scep", "wifi", "-", 400),

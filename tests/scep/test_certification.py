@@ -8,7 +8,10 @@ import pytest
 from cryptography import x509
 
 from scepra.lab import new_key
-from scepra.lab.certificate import (
+from scepra.scep import der, oid
+from scepra.scep.algorithm import Digest
+from scepra.scep.certificate import KEY_USAGES, parse_key_usage
+from scepra.scep.certification import (
     Validity,
     build_certificate,
     build_crl,
@@ -17,22 +20,17 @@ from scepra.lab.certificate import (
     name,
     self_signed,
 )
-from scepra.lab.key import PrivateKey
-from scepra.scep import der, oid
-from scepra.scep.algorithm import Digest
-from scepra.scep.certificate import KEY_USAGES, parse_key_usage
 from scepra.scep.identity import Identity, SoftwareKey
+from tests.rig import material
 
-from .conftest import NOW
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("kind", ["RSA", "EC-P-256", "EC-P-384", "EC-P-521"])
 @pytest.mark.parametrize("digest", [Digest.SHA1, Digest.SHA256, Digest.SHA512])
-def test_self_signed_certificate_is_read_and_verified_elsewhere(
-    kind: str, digest: Digest, keys: list[PrivateKey]
-) -> None:
+def test_self_signed_certificate_is_read_and_verified_elsewhere(kind: str, digest: Digest) -> None:
     """A certificate over any kind of key has the fields it was given, and its signature verifies by another library."""
-    key = SoftwareKey(keys[0] if kind == "RSA" else new_key(kind))
+    key = SoftwareKey(material.key() if kind == "RSA" else new_key(kind))
     subject = name("device", "Example")
     written = build_certificate(
         subject=subject,
@@ -95,11 +93,11 @@ def test_self_signed_certificate_of_a_device_is_valid_for_a_week() -> None:
     assert not written.valid_at(NOW + timedelta(days=8))
 
 
-def test_crl_is_read_and_verified_elsewhere(keys: list[PrivateKey]) -> None:
+def test_crl_is_read_and_verified_elsewhere() -> None:
     """A CRL revokes nothing, has its number, and verifies by another library."""
-    key = SoftwareKey(keys[0])
+    key = SoftwareKey(material.key())
     issuer = Identity(self_signed(key, name("CA"), NOW), key)
     read = x509.load_der_x509_crl(build_crl(issuer, Validity.of(NOW, timedelta(days=1)), 5))
     assert list(read) == []
     assert read.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 5
-    assert read.is_signature_valid(keys[0].public_key())
+    assert read.is_signature_valid(material.key().public_key())
