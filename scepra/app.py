@@ -13,6 +13,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IReactorCore, IReactorTCP, IReactorTime
 from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
 
 from scepra import policy
 from scepra.challenge.none import NoChallenge
@@ -34,6 +35,8 @@ from scepra.web.resource import ScepResource
 from scepra.web.routes import Route, Routes
 from scepra.web.site import BoundedSite
 from scepra.web.source import Proxies
+
+log = Logger()
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -107,6 +110,11 @@ def build_routes(
     }
     if problems:
         raise ConfigError(tuple(problems))
+    for kind, sections in (("upstream", settings.upstreams), ("profile", settings.profiles)):
+        for name, section in sections.items():
+            if section.legacy:
+                broken = ", ".join(section.legacy)
+                log.warn("{kind} {name} accepts what is broken: {broken}", kind=kind, name=name, broken=broken)
     return Routes(
         Route(
             RegistrationAuthority(

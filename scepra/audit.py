@@ -22,19 +22,21 @@ RECORDED, RECORDED_NAMES = 512, 16
 class Record:
     """What became known of one request, in the order in which it did; empty fields are left out when it is written.
 
-    ``outcome`` is "issued", "refused" or "unavailable"; ``reference`` is what the client is told, so that its user can
+    ``outcome`` is "issued", "refused" or "unavailable", and "error" where none of these came of it; ``reference`` is
+    what the client is told, so that its user can
     ask;
     digests are lower-case hex of SHA-256.
     """
 
     profile: str
     source: str
-    outcome: str = ""
+    outcome: str = "error"
     reference: str = field(default_factory=lambda: os.urandom(6).hex())
     reasons: tuple[str, ...] = ()
     message_type: str = ""
     transaction: str = ""
     signer_key: str = ""
+    algorithms: str = ""
     request: str = ""
     subject: str = ""
     names: tuple[str, ...] = ()

@@ -153,6 +153,7 @@ class RegistrationAuthority:
         record.subject = str(csr.subject)[:RECORDED]
         record.names = tuple(str(name)[:RECORDED] for name in csr.alternative_names[:RECORDED_NAMES])
         record.credential = reception.credential.value
+        record.algorithms = str(reception.algorithms)
         verdict, violations = await self._judge(message, reception, record.source)
         if isinstance(verdict, ChallengeAccepted):
             record.challenge = verdict.credential_id

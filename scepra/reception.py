@@ -8,10 +8,10 @@ SEC-02).
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scepra.enrolment import Credential
-from scepra.errors import ScepError
+from scepra.errors import FailInfo, ScepError
 from scepra.renewal import RenewalRules
 from scepra.scep import der, oid
 from scepra.scep.algorithm import Algorithms, Digest, Floor
@@ -90,12 +90,25 @@ def _classify(
 
 
 def _possession(csr: CertificationRequest, floor: Floor) -> ScepError | None:
-    """The proof of possession (P10-02). A refused algorithm is told only to whoever holds the key."""
+    """The proof of possession (P10-02), or why there is none.
+
+    A refused algorithm is told only to whoever holds the key. Until the signature shows that, the request may be
+    another's that was changed under its encryption, and two kinds of answer would be an oracle for it (AC-038, I8).
+    """
     try:
         csr.verify(floor)
     except ScepError as error:
-        return error
+        return error if error.fail_info is not FailInfo.BAD_ALG or _authentic(csr, floor) else ScepError(error.reason)
     return None
+
+
+def _authentic(csr: CertificationRequest, floor: Floor) -> bool:
+    """Whether the request's signature verifies, by whatever digest."""
+    try:
+        csr.verify(replace(floor, digests=frozenset(Digest)))
+    except ScepError:
+        return False
+    return True
 
 
 # What takes the place of a request that cannot be read. It is never believed: its reading failed before it came into

@@ -6,10 +6,13 @@ import time
 from typing import Any, cast
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 from twisted.python import usage
 
 from scepra import __version__
 from scepra.errors import ConfigError
+
+log = Logger()
 
 
 class Options(usage.Options):
@@ -43,11 +46,16 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from scepra.app import Reactor, assemble
-    from scepra.config.load import load
+    from scepra.config.load import read
 
     # Before anything is scheduled: deadlines must not move when the clock on the wall is set (DR-14, FT-46).
     cast(Any, reactor).seconds = time.monotonic
+    reading = read(options["config"])
+    if reading.config is None:
+        raise SystemExit("\n".join(map(str, reading.problems)))
+    for problem in reading.problems:
+        log.warn("{problem}", problem=str(problem))
     try:
-        return assemble(load(options["config"]), cast(Reactor, reactor))
+        return assemble(reading.config, cast(Reactor, reactor))
     except ConfigError as error:
         raise SystemExit(str(error)) from None

@@ -85,6 +85,9 @@ class Algorithms:
     cipher: ContentCipher = ContentCipher.AES128_CBC
     key_transport: KeyTransport = KeyTransport.RSA_V15
 
+    def __str__(self) -> str:
+        return f"{self.digest.value}, {self.cipher.value}, {self.key_transport.value}"
+
 
 @dataclass(frozen=True, slots=True)
 class Floor:

@@ -136,7 +136,7 @@ def _content_encryption(node: der.Node) -> tuple[ContentCipher, bytes]:
     parts = node.sequence(1)
     cipher = CIPHER_BY_OID.get(parts[0].oid())
     if cipher is None:
-        raise ScepError("an unknown content cipher", FailInfo.BAD_ALG)
+        raise ScepError(f"the unknown content cipher {oid.dotted(parts[0].content)}", FailInfo.BAD_ALG)
     iv = parts[1].octets() if len(parts) > 1 and parts[1].tag & ~der.CONSTRUCTED == der.OCTET_STRING else b""
     if len(iv) != cipher.block_size:
         raise ScepError("an initialisation vector of a wrong length", FailInfo.BAD_ALG)

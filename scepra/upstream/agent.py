@@ -1,7 +1,7 @@
 """treq's client for one upstream: nothing followed, decompressed, remembered or sent in chunks (AC-113, HTTP-29).
 
 treq offers gzip, keeps cookies, normalises each URL and reads each body through a cooperative task. What stands here
-takes that off it; with the connections of :mod:`~scepra.upstream.endpoint` an exchange then takes a third of the time.
+takes that off it; with :mod:`~scepra.upstream.endpoint` an exchange then takes less than half the time.
 """
 
 from __future__ import annotations

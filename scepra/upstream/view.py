@@ -174,11 +174,13 @@ class _Trust:
         chosen = choose_encryption(self.trusted)
         if chosen is None and not authorities:
             # A CA that does it all itself may say keyCertSign alone; it is the one that no other stands below.
-            authorities = [
+            lowest = [
                 item for item in self.trusted if not any(issued(other, item) for other in self.trusted if other != item)
             ]
-            chosen = choose_encryption(authorities) if len(authorities) == 1 else None
+            chosen = choose_encryption(lowest) if len(lowest) == 1 else None
+            authorities = lowest or list(self.trusted)
         if chosen is None and not any(item.public_key.encrypts for item in self.trusted):
+            # Encrypted by password, it only has to be somebody (RA-19).
             chosen = authorities[0]
         if chosen is None:
             raise ScepError("none that is trusted is for encryption")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.denial import Denials, denials
 from tests.rig.house import House, house
 
 
@@ -20,4 +21,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(lab: Path) -> Iterator[House]:
     """The usual house."""
     with house(lab) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shared(lab: Path) -> Iterator[House]:
+    """The usual house, for tests that change nothing about it: its upstream key is made once."""
+    with house(lab) as made:
+        yield made
+
+
+@pytest.fixture
+def deny(shared: House) -> Iterator[Denials]:
+    """Refusals by the usual house; at the end of the test a legitimate device enrols there."""
+    with denials(shared) as made:
         yield made

@@ -283,6 +283,16 @@ def test_a_bound_counts_work_done() -> None:
     assert Counting.reads < 10 * der.LIMITS.elements
 
 
+def test_a_prefix_is_the_first_element() -> None:
+    """What follows the first element is the caller's to judge; the bounds are the same."""
+    node = der.parse_prefix(der.sequence(der.NULL) + b"\r\n")
+    assert (node.raw, node.end) == (b"\x30\x02\x05\0", 4)
+    with pytest.raises(Malformed, match="too long"):
+        der.parse_prefix(bytes(2 * 1024 * 1024 + 1))
+    with pytest.raises(Malformed, match="cut short"):
+        der.parse_prefix(b"\x30\x80\x05\0")
+
+
 # --- Reading parts ---------------------------------------------------------------------------------------------------
 
 

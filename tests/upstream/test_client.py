@@ -173,11 +173,13 @@ def test_weaker_list_than_before() -> None:
     """A list that loses something later is an alarm too, once; a look without an answer takes nothing away."""
     rig = Rig()
     before = run(rig.upstream.discover()).capabilities
-    rig.behave(http_status=503, faulty=frozenset((CAPS,)))
+    rig.behave(faulty=frozenset((CAPS,)))
     with logged(LogLevel.error) as events:
-        assert run(rig.upstream.discover()).capabilities == before
+        for trouble in ({"http_status": 503}, {"http_status": None, "fault": Fault.RESET}):
+            rig.behave(**trouble)
+            assert run(rig.upstream.discover()).capabilities == before
     assert events == []
-    rig.behave(http_status=None, capabilities=b"SHA-1\n")
+    rig.behave(fault=None, capabilities=b"SHA-1\n")
     with logged(LogLevel.error) as events:
         run(rig.upstream.discover())
         run(rig.upstream.discover())

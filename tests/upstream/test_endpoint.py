@@ -246,4 +246,5 @@ class TLSTests(ExchangeCase):
             assert not error.sent
             assert error.reason.startswith("no ")
             assert b"scep" not in self.server.requests[0]
+            await self.server.conversations[0].ended
         assert error.reason == "no connection within 0.4 s"

@@ -9,8 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepra.scep import der
 from scepra.scep.algorithm import Digest, Floor
-from scepra.scep.identity import SoftwareKey
-from scepra.upstream.signer import EphemeralSelfSigned, RACertificate, self_signed
+from scepra.upstream.signer import EphemeralSelfSigned, RACertificate
 from tests.rig.material import DAY, NOW, key, request
 
 from .material import made, run
@@ -50,13 +49,16 @@ def test_ephemeral_key_serves_for_a_period() -> None:
 @pytest.mark.proves("RA-13")
 @pytest.mark.parametrize("now", [NOW, datetime(2049, 12, 30, 12, tzinfo=UTC)])
 def test_self_signed_certificate(now: datetime) -> None:
-    """A certificate of one week with a positive random serial number, and with keyUsage to sign and be encrypted to."""
-    subject = request("device.example").subject.der
-    certificate = self_signed(SoftwareKey(key()), subject, now)
+    """A request's certificate is valid now, no CA's, strict DER, and made to sign and to be encrypted to."""
+
+    async def make_key() -> rsa.RSAPrivateKey:
+        return key()
+
+    identity = run(EphemeralSelfSigned(make_key, DAY).identity(request("device.example").subject.der, now))
+    certificate = identity.certificate
     assert der.parse(certificate.der, strict=True).end == len(certificate.der)
     assert 0 < certificate.serial < 2**160
     assert certificate.key_usage == {"digitalSignature", "keyEncipherment"}
     assert not certificate.is_ca
     assert certificate.valid_at(now)
-    assert (certificate.not_before, certificate.not_after) == (now - DAY, now + 7 * DAY)
-    assert certificate.serial != self_signed(SoftwareKey(key()), subject, now).serial
+    assert not certificate.valid_at(now + 30 * DAY)

@@ -114,6 +114,8 @@ def test_ra_of_another_ca_of_the_same_name() -> None:
     reason = refusal(CA, false)
     assert f"sha256:{false.certificate.fingerprint()} is not issued by the pinned CA" in reason
     assert "is not issued by" in refusal(CA, STRANGER, false)
+    # The root has the CA's key here, but another name.
+    assert "is not issued by" in refusal(CA, made("RA", ROOT))
 
 
 @pytest.mark.proves("CERT-12", "AC-106")
@@ -226,6 +228,18 @@ def test_ca_without_rsa(with_ra: bool) -> None:
     view = view_of(*((ca, ra) if with_ra else (ca,)), pinned=(ca,))
     assert view.encryption == (ra if with_ra else ca).certificate
     assert not view.encryption.public_key.encrypts
+
+
+@pytest.mark.proves("RA-19")
+def test_cas_without_rsa_that_certify_each_other() -> None:
+    """Where no CA is the lowest, a view without RSA is still a view, and with RSA nothing is guessed."""
+    for keys in ((ec_key("a"), ec_key("b")), (key("CA"), key("RA"))):
+        one, other = (made(name, ca=True, private_key=private) for name, private in zip("ab", keys, strict=True))
+        crossed = [made("a", other, ca=True, private_key=keys[0]), made("b", one, ca=True, private_key=keys[1])]
+        if keys[0] is key("CA"):
+            assert "none that is trusted is for encryption" in refusal(*crossed, pinned=(crossed[0],))
+        else:
+            assert view_of(*crossed, pinned=(crossed[0],)).encryption == crossed[0].certificate
 
 
 @pytest.mark.proves("AC-107")

@@ -1,0 +1,120 @@
+"""Answers: what a CertRep of the RA holds, and what an exact replay gets (conformance 4.3, AC-044)."""
+
+from __future__ import annotations
+
+import pytest
+
+from scepra.errors import FailInfo
+from scepra.scep import der, oid
+from scepra.scep.algorithm import ContentCipher, Digest
+from scepra.scep.message import PKIStatus
+from tests import csrs
+from tests.rig.denial import Denials
+from tests.rig.device import KEY, get, granted, post, rebuilt, request, sound
+from tests.rig.forge import read_answer
+from tests.rig.house import House
+
+F0 = FailInfo.BAD_ALG
+
+
+@pytest.mark.proves("CMS-42", "CMS-43", "CMS-45", "SEC-16", "MSG-04", "PEER-01", "PEER-02", "CMS-44")
+def test_what_an_answer_holds(shared: House, deny: Denials) -> None:
+    """SUCCESS and FAILURE hold the attributes of their status and no other, and no certificate but the signer's."""
+    usual = {
+        oid.dotted(kind)
+        for kind in (
+            oid.CONTENT_TYPE,
+            oid.MESSAGE_DIGEST,
+            oid.MESSAGE_TYPE,
+            oid.TRANSACTION_ID,
+            oid.PKI_STATUS,
+            oid.SENDER_NONCE,
+            oid.RECIPIENT_NONCE,
+        )
+    }
+    signer = shared.authority.keyring.current.signing.certificate
+    answer = granted(shared, sound(shared))
+    assert set(answer.attributes) == usual
+    assert answer.bag == (signer.der,)
+    assert (answer.recipients, answer.cipher) == (1, "AES-128-CBC")
+    assert answer.signature_algorithm == oid.dotted(oid.RSA)
+    refused = deny(sound(shared, csr=request(shared, challenge="wrong")))
+    assert set(refused.attributes) == usual | {oid.dotted(oid.FAIL_INFO), "1.3.6.1.5.5.7.24.1"}
+    assert refused.content == b""
+
+
+@pytest.mark.proves("CMS-44", "PEER-02")
+def test_absent_content(shared: House) -> None:
+    """Where the profile says so, a refusal has no content at all instead of an empty one."""
+    profile = shared.authority.profile
+    absent = profile.model_copy(update={"reply": profile.reply.model_copy(update={"empty_content": "absent"})})
+    house = rebuilt(shared, profile=absent)
+    response = post(house, sound(house, csr=request(house, challenge="wrong")).message())
+    answer = read_answer(response.body, house.authority.keyring.current.signing.certificate)
+    assert answer.text(oid.PKI_STATUS) == PKIStatus.FAILURE.value
+    assert answer.content is None
+
+
+@pytest.mark.proves("MSG-07")
+def test_fail_info_text(shared: House, deny: Denials) -> None:
+    """failInfoText is a UTF8String under the registered identifier that names a record and tells nothing else."""
+    answer = deny(sound(shared, csr=request(shared, challenge="wrong", subject=csrs.subject("evil"))))
+    (value,) = answer.attributes["1.3.6.1.5.5.7.24.1"]
+    assert value.decode() == f"refused, ref {shared.records[-1]['reference']}"
+
+
+@pytest.mark.proves("CMS-46", "PEER-01")
+@pytest.mark.parametrize("digest", [Digest.SHA1, Digest.SHA256, Digest.SHA384, Digest.SHA512])
+@pytest.mark.parametrize("cipher", [item for item in ContentCipher if item is not ContentCipher.DES_CBC])
+def test_algorithms_are_mirrored(shared: House, deny: Denials, digest: Digest, cipher: ContentCipher) -> None:
+    """Digest and cipher of the request are those of its answer, granted or refused."""
+    answer = granted(shared, sound(shared, digest=digest, cipher=cipher))
+    assert (answer.digest, answer.cipher) == (digest.hashlib_name, cipher.value)
+    refused = deny(sound(shared, digest=digest, cipher=cipher, csr=request(shared, challenge="wrong")))
+    assert refused.digest == digest.hashlib_name
+
+
+@pytest.mark.proves("CMS-46", "SEC-01")
+def test_refused_digests_are_not_mirrored(shared: House, deny: Denials) -> None:
+    """A message in MD5, or in a digest that nobody knows, is refused in SHA-256."""
+    assert deny(sound(shared, digest=Digest.MD5), F0).digest == "sha256"
+    unknown = sound(shared, digest_algorithm=csrs.algorithm(oid.encode("1.2.840.113549.2.2"), der.NULL))
+    assert deny(unknown, F0).digest == "sha256"
+
+
+@pytest.mark.proves("CMS-28", "CMS-27")
+def test_a_key_that_only_signs_is_answered_under_its_challenge(shared: House) -> None:
+    """The envelope for an EC device has one recipient, a password."""
+    key = csrs.ec_key(which=3)
+    forge = sound(shared, key=key, signature_algorithm=csrs.algorithm(oid.ECDSA_SHA256), csr=request(shared, key=key))
+    assert granted(shared, forge, None).recipients == 1
+    body = post(shared, forge.message()).body
+    assert der.oid(oid.PWRI_KEK) in body
+
+
+@pytest.mark.proves("AC-044", "MSG-05", "SEC-07", "RA-16", "RA-17", "I4")
+def test_exact_replay(shared: House) -> None:
+    """The same octets again, by POST and by GET, are one transaction at the CA; every answer has a fresh nonce."""
+    forge = sound(shared, transaction_id="again and again")
+    forwarded = len(shared.forwarded)
+    responses = [send(shared, forge.message()) for send in (post, post, get, post, get)]
+    signer = shared.authority.keyring.current.signing.certificate
+    answers = [read_answer(response.body, signer, KEY) for response in responses]
+    assert len({answer.certificates()[0] for answer in answers}) == 1
+    assert len({answer.octets(oid.SENDER_NONCE) for answer in answers}) == 5
+    assert len({answer.content for answer in answers}) == 5
+    received = [item for item in shared.ca.received if item.message][forwarded - len(shared.forwarded) :]
+    assert len({item.transaction_id for item in received}) == 1
+    assert len({item.csr.der for item in received}) == 1
+    assert len({item.request.sender_nonce for item in received}) == len(received)
+
+
+@pytest.mark.proves("MSG-05", "MSG-03", "AC-044")
+def test_replayed_refusals(shared: House, deny: Denials) -> None:
+    """A refused message is refused as often as it comes, each time with a record and a reference of its own."""
+    forge = sound(shared, csr=request(shared, challenge="wrong"))
+    references = set()
+    for _ in range(5):
+        deny(forge)
+        references.add(shared.records[-1]["reference"])
+    assert len(references) == 5

@@ -1,0 +1,176 @@
+"""A device in front of a house: messages that are sound, of which a test changes one thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from treq.testing import StubTreq
+
+from scepra.lab.key import read_key
+from scepra.scep import oid
+from scepra.scep.algorithm import Digest, KeyTransport
+from scepra.scep.certificate import Certificate
+from scepra.scep.identity import Generation, Identity, Keyring, RAKey
+from scepra.scep.message import PKIStatus
+from scepra.scep.publickey import PublicKeyInfo
+from scepra.scep.transport import OperationKind, encode_query
+from scepra.web.resource import ScepResource
+from scepra.web.routes import Route, Routes
+from tests import csrs
+from tests.rig.forge import Forge, ReadAnswer, certificate, read_answer
+from tests.rig.house import House, run
+
+NAME = "device.example"
+KEY = csrs.rsa_key()
+THIEF = csrs.rsa_key(which=6)
+OLD, NEW = csrs.rsa_key(which=7), csrs.rsa_key(which=8)
+STRANGER = csrs.rsa_key(which=9)
+
+
+def subject(name: str = NAME) -> bytes:
+    """The encoded subject of a device."""
+    return csrs.subject(name)
+
+
+def request(house: House, *attributes: bytes, challenge: str | bytes | None = None, **options: Any) -> bytes:
+    """A CSR with the house's challenge, or another one; of RSA key and name unless told."""
+    settings = {"key": KEY, "subject": subject()} | options
+    return csrs.build(csrs.challenge(house.challenge if challenge is None else challenge), *attributes, **settings)
+
+
+def request_without_challenge(*attributes: bytes, **options: Any) -> bytes:
+    """The same without any challenge."""
+    settings = {"key": KEY, "subject": subject()} | options
+    return csrs.build(*attributes, **settings)
+
+
+def sound(house: House, **changes: Any) -> Forge:
+    """A message that the house answers with a certificate, but for the changes."""
+    settings: dict[str, Any] = {"recipient": house.authority.keyring.current.encryption.certificate} | changes
+    if not settings.keys() & {"csr", "content"}:
+        settings["csr"] = request(house, key=settings.get("key", KEY))
+    return Forge(**settings)
+
+
+# --- Certificates that are renewed -----------------------------------------------------------------------------------
+
+
+@cache
+def _read(file: Path) -> rsa.RSAPrivateKey:
+    key = read_key(file.read_bytes())
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
+
+
+def ca_key(house: House) -> rsa.RSAPrivateKey:
+    """The private key of the house's CA."""
+    return _read(house.state.directory / "ca.key")
+
+
+def days(count: float) -> bytes:
+    """The UTCTime's text of so many days from now."""
+    return (datetime.now(UTC) + timedelta(days=count)).strftime("%y%m%d%H%M%SZ").encode("ascii")
+
+
+def device_certificate(
+    house: House, key: csrs.PrivateKey = OLD, name: bytes | str = NAME, **changes: Any
+) -> Certificate:
+    """A certificate that the house's CA issued to a device; see :func:`tests.rig.forge.certificate`."""
+    settings = {"by": (ca_key(house), house.state.authority.certificate), "validity": (days(-30), days(300))} | changes
+    return certificate(key, name, **settings)
+
+
+def renewal(house: House, signer: Certificate | None = None, **changes: Any) -> Forge:
+    """A RenewalReq of a device whose certificate is renewed for a new key, but for the changes."""
+    settings: dict[str, Any] = {
+        "key": OLD,
+        "signer": signer or device_certificate(house),
+        "message_type": "17",
+        "csr": request_without_challenge(key=NEW),
+    }
+    return sound(house, **settings | changes)
+
+
+# --- HTTP ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP answer; names of headers in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def ask(house: House, method: str, target: str, **settings: Any) -> Response:
+    """The answer to any HTTP request."""
+
+    async def answer() -> Response:
+        response = await StubTreq(house.resource).request(method, f"http://ra.example{target}", **settings)
+        headers = {name.decode().lower(): values[0].decode() for name, values in response.headers.getAllRawHeaders()}
+        return Response(response.code, headers, await response.content())
+
+    return run(answer())
+
+
+def post(house: House, message: bytes, **settings: Any) -> Response:
+    """A PKIOperation by POST."""
+    return ask(house, "POST", "/scep?operation=PKIOperation", data=message, **settings)
+
+
+def get(house: House, message: bytes) -> Response:
+    """A PKIOperation by GET."""
+    return ask(house, "GET", f"/scep?{encode_query(OperationKind.PKI_OPERATION, message)}")
+
+
+def granted(house: House, forge: Forge, key: rsa.RSAPrivateKey | None = KEY) -> ReadAnswer:
+    """The answer to a message that is granted, opened with the key of whoever signed it; None leaves it closed."""
+    response = post(house, forge.message())
+    assert response.status == 200
+    answer = read_answer(response.body, house.authority.keyring.current.signing.certificate, key)
+    assert answer.text(oid.PKI_STATUS) == PKIStatus.SUCCESS.value, house.records[-1]
+    assert answer.text(oid.TRANSACTION_ID) == forge.transaction_id
+    assert answer.octets(oid.RECIPIENT_NONCE) == forge.sender_nonce
+    return answer
+
+
+# --- Other houses ----------------------------------------------------------------------------------------------------
+
+
+def rebuilt(house: House, **changes: Any) -> House:
+    """The same house with another RA in it: fields of :class:`~scepra.ra.RegistrationAuthority` that differ."""
+    authority = replace(house.authority, **changes)
+    resource = ScepResource(Routes([Route(authority, authority.profile.paths)]))
+    return replace(house, authority=authority, resource=resource)
+
+
+class CountingKey:
+    """A private key that counts what is done with it, and passes it on."""
+
+    def __init__(self, key: RAKey) -> None:
+        self._key = key
+        self.public: PublicKeyInfo = key.public
+        self.signed = self.opened = 0
+
+    def sign(self, data: bytes, digest: Digest) -> bytes:
+        self.signed += 1
+        return self._key.sign(data, digest)
+
+    def decrypt(self, ciphertext: bytes, transport: KeyTransport) -> bytes:
+        self.opened += 1
+        return self._key.decrypt(ciphertext, transport)
+
+
+def counted(house: House) -> tuple[House, CountingKey]:
+    """The house with an RA whose key counts."""
+    current = house.authority.keyring.current
+    assert current.signing is current.encryption
+    key = CountingKey(current.signing.key)
+    identity = Identity(current.signing.certificate, key)
+    return rebuilt(house, keyring=Keyring([Generation(identity, identity)])), key
