@@ -2,8 +2,8 @@
 
 RSA-2048 throughout, SHA-256, AES-128-CBC. An RA decrypts twice (the client's envelope, the CA's), signs twice (the
 request to the CA, the answer to the client), verifies five times (the client's message, its self-signed certificate,
-its CSR, the CA's message, the issued certificate) and encrypts twice (to the CA, to the client), each envelope with
-its content.
+its CSR, the CA's message, the issued certificate) and encrypts twice (to the CA, to the client), each envelope with its
+content.
 """
 
 from __future__ import annotations

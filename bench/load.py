@@ -1,8 +1,8 @@
 """The clients: requests made beforehand, sent over kept-alive connections by a process of their own.
 
-Run as ``python -m bench.load`` with a plan in JSON on standard input; the result is JSON on standard output. Nothing
-is waited for but answers and the pace: ``pace`` is enrolments per second over all connections, 0 for as fast as they
-are answered.
+Run as ``python -m bench.load`` with a plan in JSON on standard input; the result is JSON on standard output. Nothing is
+waited for but answers and the pace: ``pace`` is enrolments per second over all connections, 0 for as fast as they are
+answered.
 """
 
 from __future__ import annotations

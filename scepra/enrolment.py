@@ -27,8 +27,7 @@ class EnrolmentRequest:
     """One verified and opened PKCSReq or RenewalReq.
 
     ``signer`` is the certificate whose key signed the message; ``source`` the peer's IP address as text; ``received``
-    the
-    moment it came in, UTC.
+    the moment it came in, UTC.
     """
 
     profile: str

@@ -26,10 +26,8 @@ class IssuanceRules:
     """What an upstream may do to a request.
 
     ``tolerated`` names deviations that are expected of this CA: "subject" (it rewrites the subject), "names" (it adds
-    or changes
-    subjectAltName), "validity" (the certificate need not be valid now), "sha1" (it signs with SHA-1). ``skew`` is how
-    far the
-    clocks may be apart.
+    or changes subjectAltName), "validity" (the certificate need not be valid now), "sha1" (it signs with SHA-1).
+    ``skew`` is how far the clocks may be apart.
     """
 
     tolerated: frozenset[str] = frozenset()

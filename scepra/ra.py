@@ -1,5 +1,4 @@
-"""The Registration Authority of one profile: the only place that combines what the floors below offer (design section
-3).
+"""The Registration Authority of one profile: the only place that combines what the floors below offer.
 
 Every request runs the same straight line: parse, verify, open, bind, challenge, decide, forward, believe, answer. What
 is refused on the way is refused in one place, with one record.
@@ -61,10 +60,9 @@ _RELAYED = {FailInfo.BAD_ALG, FailInfo.BAD_REQUEST, FailInfo.BAD_CERT_ID}
 class RegistrationAuthority:
     """One profile at work.
 
-    ``profile`` and ``upstream_settings`` are its configuration; ``keyring`` its identities; ``provider``, ``rules``
-    and ``renewal``
-    who may have what; ``upstream``, ``signer`` and ``issuance`` how the CA is asked and believed; ``now`` the time in
-    UTC.
+    ``profile`` and ``upstream_settings`` are its configuration; ``keyring`` its identities; ``provider``, ``rules`` and
+    ``renewal`` who may have what; ``upstream``, ``signer`` and ``issuance`` how the CA is asked and believed; ``now``
+    the time in UTC.
     """
 
     name: str

@@ -26,8 +26,7 @@ class RenewalRules:
     """What a profile accepts as a renewal.
 
     ``anchors`` are the CA certificates that may have issued, directly, the certificate being renewed: nothing that a
-    message
-    carries extends them (SEC-10). ``infrastructure`` are certificates that never renew: the RA's own (AC-055).
+    message carries extends them (SEC-10). ``infrastructure`` are certificates that never renew: the RA's own (AC-055).
     """
 
     anchors: tuple[Certificate, ...]

@@ -68,7 +68,8 @@ class CACertificates(Section):
 
     intermediates: Flag = Field(default=True, description="Whether CAs between the issuing CA and the root are served.")
     root: Flag = Field(
-        default=False, description="Whether the root is served: some clients need it, others misbehave with it."
+        default=False,
+        description="Whether the root is served, if it is pinned too: some clients need it, some misbehave with it.",
     )
 
 

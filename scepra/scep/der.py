@@ -185,8 +185,7 @@ def _walk(data: bytes, limits: Limits, strict: bool) -> dict[int, int]:  # noqa:
     """Check the first element and all within it; return where indefinite elements' contents stop, by their start.
 
     One loop over one explicit stack: no recursion, and each octet is looked at once. It is kept flat and its branches
-    in
-    the order of their frequency, because every octet that anyone sends goes through it.
+    in the order of their frequency, because every octet that anyone sends goes through it.
     """
     ends: dict[int, int] = {}
     stack: list[int] = []  # where each open element stops; ~start for one of indefinite length

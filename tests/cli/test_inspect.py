@@ -246,6 +246,7 @@ def test_refused_messages_are_not_understood(tmp_path: Path) -> None:
         (replace(FORGE, envelope=b"\x04\x01x").message(), "pkiMessage", "tag 0x04 where 0x30 belongs"),
         (der.sequence(der.oid(oid.DATA), der.explicit(0, der.octet_string(b""))), "ContentInfo", "not of SCEP"),
         (der.sequence(der.NULL, der.NULL), "SEQUENCE", "a structure that SCEP has not"),
+        (der.sequence(*[der.sequence(*[der.sequence()] * 3)] * 3), "SEQUENCE", "a structure that SCEP has not"),
         (FORGE.message()[:-1], "unknown", "ASN.1 that cannot be read: an element runs over its container"),
         (FORGE.message() + b"more", "pkiMessage", "4 octets follow"),
         (b"hello, world", "unknown", "neither ASN.1, PEM, base64, a SCEP query nor a list of capabilities"),
@@ -275,7 +276,9 @@ def test_a_certificate_is_shown_with_its_fingerprints(tmp_path: Path) -> None:
     aki = csrs.extension(oid.AUTHORITY_KEY_IDENTIFIER, der.sequence(der.tlv(0x80, b"\xaa")))
     shown = certificate(
         csrs.ec_key(), "ca", serial=der.integer(-5), extensions=(
-            key_identifier(b"\xbb"), aki, csrs.extension(oid.BASIC_CONSTRAINTS, der.sequence(b"\1\1\xff", der.integer(0))),
+            key_identifier(b"\xbb"),
+            aki,
+            csrs.extension(oid.BASIC_CONSTRAINTS, der.sequence(b"\1\1\xff", der.integer(0))),
             csrs.extension(oid.EXTENDED_KEY_USAGE, b"broken"),
         ),
     )  # fmt: skip

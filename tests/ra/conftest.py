@@ -9,6 +9,7 @@ import pytest
 
 from tests.rig.denial import Denials, denials
 from tests.rig.house import House, house
+from tests.rig.outside import watched
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,10 @@ def deny(shared: House) -> Iterator[Denials]:
     """Refusals by the usual house; at the end of the test a legitimate device enrols there."""
     with denials(shared) as made:
         yield made
+
+
+@pytest.fixture
+def outside() -> Iterator[list[str]]:
+    """What the process tries to reach during the test, by network or by programs."""
+    with watched() as tried:
+        yield tried

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import dsa, ec
 
 from scepra.errors import FailInfo
-from scepra.lab.authority import Authority
+from scepra.lab.key import read_key
 from scepra.scep import der, oid
-from scepra.scep.algorithm import ContentCipher, Digest
+from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.message import issuer_and_subject
 from tests import csrs
@@ -36,20 +34,10 @@ from tests.rig.device import (
     sound,
     subject,
 )
-from tests.rig.forge import (
-    Forge,
-    ca_extensions,
-    certificate,
-    encrypt,
-    key_identifier,
-    own_certificate,
-    pkcs7,
-    recipient_info,
-)
+from tests.rig.forge import Forge, ca_extensions, certificate, key_identifier, own_certificate, sign
 from tests.rig.house import House
 
 F0, F1 = FailInfo.BAD_ALG, FailInfo.BAD_MESSAGE_CHECK
-CONTENT_KEY, IV = bytes(range(1, 17)), bytes(range(16))
 
 
 # --- Initial requests ------------------------------------------------------------------------------------------------
@@ -94,7 +82,7 @@ def own_extensions(of: Certificate) -> tuple[bytes, ...]:
         {"extensions": (csrs.extension("1.2.3.4", b"not DER", critical=True),)},
         {"issuer": csrs.subject("somebody else")},
     ],
-    ids=lambda odd: "-".join(odd),
+    ids="-".join,
 )
 def test_odd_signers(shared: House, odd: dict[str, Any]) -> None:
     """A self-signed certificate over the request's key may say about itself whatever it likes."""
@@ -193,8 +181,8 @@ def test_validity_of_the_old_certificate(shared: House, deny: Denials) -> None:
 def test_the_key_of_another_in_a_renewal(shared: House, deny: Denials) -> None:
     """A good certificate does not have another's public key certified: the request must be signed by its key."""
     others = csrs.spki(KEY)
-    for sign in (csrs.signer(OLD)[1], csrs.signer(THIEF)[1], lambda signed: bytes(256), lambda signed: b""):
-        forged = request_without_challenge(key=NEW, public_key=others, sign=sign)
+    for signed_by in (csrs.signer(OLD)[1], csrs.signer(THIEF)[1], lambda signed: bytes(256), lambda signed: b""):
+        forged = request_without_challenge(key=NEW, public_key=others, sign=signed_by)
         for message_type in ("17", "19"):
             deny(renewal(shared, csr=forged, message_type=message_type), because="own signature does not verify")
 
@@ -220,15 +208,9 @@ def test_the_ra_renews_nothing(shared: House, deny: Denials) -> None:
     """Even whoever has the RA's key and certificate is refused: it is infrastructure."""
     current = shared.authority.keyring.current.signing
     names = current.certificate.subject_der
-    key = ra_key(shared)
+    key = read_key((shared.state.directory / "ra.key").read_bytes())
     forge = renewal(shared, current.certificate, key=key, csr=request_without_challenge(key=NEW, subject=names))
     deny(forge, because="is the RA's own certificate")
-
-
-def ra_key(house: House) -> Any:
-    from scepra.lab.key import read_key
-
-    return read_key((house.state.directory / "ra.key").read_bytes())
 
 
 @pytest.mark.proves("AC-038", "I8", "SEC-02", "DR-12")
@@ -261,43 +243,15 @@ def test_refused_algorithms_of_the_key_s_holder(shared: House, deny: Denials) ->
     """Who really signed a request with MD5 is told that the algorithm is the reason, initial or renewing."""
     md5 = csrs.algorithm(oid.MD5_RSA, der.NULL)
 
-    def sign(key: Any) -> dict[str, Any]:
-        from tests.rig.forge import sign as signed_with
+    def signed_by(key: csrs.PrivateKey) -> dict[str, Any]:
+        return {"signature_algorithm": md5, "sign": lambda signed: sign(key, signed, Digest.MD5)}
 
-        return {"signature_algorithm": md5, "sign": lambda signed: signed_with(key, signed, Digest.MD5)}
-
-    deny(sound(shared, csr=request(shared, **sign(KEY))), F0, "MD5")
-    deny(renewal(shared, csr=request_without_challenge(key=NEW, **sign(NEW))), F0, "MD5")
+    deny(sound(shared, csr=request(shared, **signed_by(KEY))), F0, "MD5")
+    deny(renewal(shared, csr=request_without_challenge(key=NEW, **signed_by(NEW))), F0, "MD5")
     deny(sound(shared, csr=request(shared, signature_algorithm=md5)), because="MD5")
 
 
 # --- What a certificate cannot make the RA do ------------------------------------------------------------------------
-
-CONNECTIONS: list[str] = []
-WATCHED: list[bool] = []
-
-
-def watch(event: str, arguments: tuple[Any, ...]) -> None:
-    """Note what goes out of the process, or looks for a way out."""
-    if WATCHED and event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.system"):
-        CONNECTIONS.append(f"{event} {arguments!r}")
-    if WATCHED and event == "open" and "evil" in str(arguments[0]):
-        CONNECTIONS.append(f"{event} {arguments!r}")
-
-
-@pytest.fixture
-def outside() -> Iterator[list[str]]:
-    """What the process tries to reach during a test."""
-    if watch not in HOOKED:
-        sys.addaudithook(watch)
-        HOOKED.append(watch)
-    CONNECTIONS.clear()
-    WATCHED.append(True)
-    yield CONNECTIONS
-    WATCHED.clear()
-
-
-HOOKED: list[Any] = []
 
 
 @pytest.mark.proves("AC-062", "I11", "DR-20")
@@ -339,7 +293,7 @@ def hostile_keys() -> dict[str, bytes]:
     explicit = der.sequence(
         der.sequence(der.oid(oid.EC_PUBLIC_KEY), der.sequence(der.integer(1))), der.bit_string(b"\x04" + bytes(64))
     )
-    dsa_numbers = der.sequence(*[der.integer(5)] * 3)
+    dsa = csrs.algorithm(oid.encode("1.2.840.10040.4.1"), der.sequence(*[der.integer(5)] * 3))
     return {
         "RSA-512": csrs.rsa_spki(modulus >> 1536 | 1, 65537),
         "RSA-1024": csrs.rsa_spki(modulus >> 1024 | 1, 65537),
@@ -359,10 +313,10 @@ def hostile_keys() -> dict[str, bytes]:
         "curve P-192": ec_point("1.2.840.10045.3.1.1", b"\x04" + b"\x11" * 48),
         "curve secp256k1": csrs.spki(csrs.ec_key("secp256k1")),
         "explicit curve": explicit,
-        "DSA": der.sequence(der.sequence(der.oid(oid.encode("1.2.840.10040.4.1")), dsa_numbers), der.bit_string(der.integer(7))),
-        "X25519": der.sequence(der.sequence(der.oid(oid.encode("1.3.101.110"))), der.bit_string(bytes(32))),
-        "unknown": der.sequence(der.sequence(der.oid(b"\x2a\x03")), der.bit_string(bytes(32))),
-        "no numbers": der.sequence(der.sequence(der.oid(oid.RSA), der.NULL), der.bit_string(b"nonsense")),
+        "DSA": der.sequence(dsa, der.bit_string(der.integer(7))),
+        "X25519": der.sequence(csrs.algorithm(oid.encode("1.3.101.110")), der.bit_string(bytes(32))),
+        "unknown": der.sequence(csrs.algorithm(b"\x2a\x03"), der.bit_string(bytes(32))),
+        "no numbers": der.sequence(csrs.algorithm(oid.RSA, der.NULL), der.bit_string(b"nonsense")),
     }
 
 
@@ -414,6 +368,3 @@ def test_queries_tell_nothing(shared: House, deny: Denials, message_type: str) -
             deny(forge, because="queries are not served")
             answers.add(masked(post(shared, forge.message()).body))
     assert len(answers) == 1
-
-
-_ = (dsa, ec, Authority, ContentCipher, encrypt, pkcs7, recipient_info)

@@ -64,8 +64,8 @@ async def at_once(function: Callable[..., T], *arguments: Any) -> T:
 class House:
     """One RA with one profile ``dev``, in front of one CA.
 
-    ``ca`` is the CA's face: what it received, and how it behaves. ``records`` are the audit records, ``events`` all
-    log events.
+    ``ca`` is the CA's face: what it received, and how it behaves. ``records`` are the audit records, ``events`` all log
+    events.
     """
 
     config: Config
