@@ -50,7 +50,9 @@ class Record:
 
     def write(self) -> None:
         """Log the record, as one line whatever it holds."""
-        values = ((each.name, getattr(self, each.name)) for each in fields(self))
-        known = {name: value for name, value in values if value not in ("", ())}
+        known = {name: value for name in _FIELDS if (value := getattr(self, name))}
         emit = log.info if self.outcome == "issued" else log.warn
         emit("{record}", record=json.dumps(known, ensure_ascii=True))
+
+
+_FIELDS = tuple(each.name for each in fields(Record))

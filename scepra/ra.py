@@ -216,6 +216,8 @@ class RegistrationAuthority:
         view = await self.upstream.current()
         identity = await self.signer.identity(csr.subject.der, self.now())
         password = csr.challenge_password.encode("utf-8") if csr.challenge_password else None
+        if password is None and not view.encryption.public_key.encrypts:
+            raise ScepError("the upstream's key only signs, and there is no challenge to encrypt with (RA-19)")
         nonce = new_nonce()
         encoding = build_request(
             MessageType.PKCS_REQ,
@@ -248,7 +250,7 @@ class RegistrationAuthority:
         if rep.status is PKIStatus.PENDING:
             raise UpstreamError(self.profile.upstream, "the request is pending there", sent=True)
         if rep.status is PKIStatus.FAILURE:
-            said = rep.fail_info or FailInfo.BAD_REQUEST
+            said = FailInfo.BAD_REQUEST if rep.fail_info is None else rep.fail_info  # badAlg is 0
             detail = f", HRESULT {rep.ndes_error:#010x}" if rep.ndes_error is not None else ""
             reason = f"refused by upstream {self.profile.upstream}: {said.name}{detail}"
             raise ScepError(reason, said if said in _RELAYED else FailInfo.BAD_REQUEST)
@@ -293,6 +295,8 @@ class RegistrationAuthority:
         stated = DIGEST_BY_OID.get(message.signed_data.signer_info.digest, Digest.SHA256)
         digest = stated if stated in self.profile.floor.digests else Digest.SHA256
         generation = reception.generation if reception is not None else self.keyring.current
+        if digest is Digest.MD5 and generation.signing.key.public.kind != "RSA":
+            digest = Digest.SHA256  # nothing is signed with ECDSA and MD5
         empty = self.profile.reply.empty_content == "present"
         return build_cert_rep(message, answer, generation.signing, digest, empty_content=empty)
 

@@ -44,7 +44,9 @@ def marked(decorators: list[ast.expr]) -> Iterator[str]:
         for node in ast.walk(decorator):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("mark.proves"):
                 for argument in node.args:
-                    yield ast.literal_eval(argument)
+                    spelled = [str(each.value) for each in ast.walk(argument) if isinstance(each, ast.Constant)]
+                    # What is not spelled out here is passed on as it stands, and no list has it.
+                    yield from spelled or [ast.unparse(argument)]
 
 
 def proofs_in(source: str, path: str) -> Iterator[Proof]:

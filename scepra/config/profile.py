@@ -40,7 +40,7 @@ class Renewal(Section):
 class OfferedCapabilities(Section):
     """What is accepted, and therefore listed in GetCACaps (CAPS-03). The rest of the list follows from the profile."""
 
-    post: Flag = Field(default=True, description="Accept and list POST (POSTPKIOperation).")
+    post: Flag = Field(default=True, description="List POST (POSTPKIOperation); what comes by POST is answered anyway.")
     des3: Flag = Field(default=True, description="Accept and list triple DES (DES3).")
     sha1: Flag = Field(default=True, description="Accept and list SHA-1.")
     sha256: Flag = Field(
@@ -69,7 +69,7 @@ class CACertificates(Section):
     intermediates: Flag = Field(default=True, description="Whether CAs between the issuing CA and the root are served.")
     root: Flag = Field(
         default=False,
-        description="Whether the root is served, if it is pinned too: some clients need it, some misbehave with it.",
+        description="Whether the root is served, if it is pinned: some clients need it, some misbehave.",
     )
 
 

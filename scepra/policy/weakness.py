@@ -33,11 +33,12 @@ def weakness(modulus: int) -> str | None:
 def _has_close_factors(modulus: int) -> bool:
     """Fermat's method, a few rounds of it."""
     a = isqrt(modulus) + 1
-    square = a * a - modulus
-    step = 2 * a + 1
-    for _ in range(_FERMAT_ROUNDS):
-        if square & 63 in _SQUARES and square % _SQUARE_MODULUS in _MORE_SQUARES and isqrt(square) ** 2 == square:
-            return True
-        square += step
-        step += 2
+    # Residues tell nearly always that a number is no square, and they are small.
+    first, residue = a % _SQUARE_MODULUS, modulus % _SQUARE_MODULUS
+    for step in range(_FERMAT_ROUNDS):
+        small = first + step
+        if (small * small - residue) % _SQUARE_MODULUS in _MORE_SQUARES:
+            square = (a + step) ** 2 - modulus
+            if square & 63 in _SQUARES and isqrt(square) ** 2 == square:
+                return True
     return False

@@ -76,13 +76,20 @@ class Certificate:
     be.
     """
 
-    def __init__(self, encoding: bytes) -> None:
-        tbs, algorithm, signature = der.parse(encoding, _LIMITS).sequence(3)[:3]
+    def __init__(self, node: der.Node) -> None:
+        """Read a certificate where it stands in an encoding that has been walked, as :meth:`parse` does alone.
+
+        Raises:
+            Malformed: as for :meth:`parse`.
+        """
+        if node.end - node.start > MAXIMUM:
+            raise Malformed("the encoding is too long")
+        tbs, algorithm, signature = node.sequence(3)[:3]
         fields = tbs.sequence(6)
         at = 1 if fields[0].tag == 0xA0 else 0
         if len(fields) < at + 6:
             raise Malformed("a certificate that is too short")
-        self.der = encoding
+        self.der = node.raw
         self.serial_der = fields[at].expect(der.INTEGER).raw
         self.serial = fields[at].integer()
         self._issuer, self._validity, self._subject = fields[at + 2], fields[at + 3], fields[at + 4]
@@ -99,7 +106,7 @@ class Certificate:
         Raises:
             Malformed: it is none, or larger than 64 KiB.
         """
-        return cls(encoding)
+        return cls(der.parse(encoding, _LIMITS))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and self.der == other.der
@@ -132,7 +139,10 @@ class Certificate:
 
     def extension(self, identifier: bytes) -> Extension | None:
         """The extension of that identifier (content octets), or None."""
-        return next((extension for extension in self.extensions if extension.oid == identifier), None)
+        for extension in self.extensions:
+            if extension.oid == identifier:
+                return extension
+        return None
 
     @cached_property
     def key_usage(self) -> frozenset[str] | None:
@@ -220,10 +230,10 @@ class Certificate:
         return self.signed_by(self.public_key)
 
 
-_CLOCK = rb"(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)?(?:[.,]\d+)?(?:Z|(?P<zone>[+-]\d{4}))?"
+_CLOCK = rb"(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?(?:Z|([+-]\d{4}))?"
 _TIMES = {
-    der.UTC_TIME: re.compile(rb"(?P<date>\d{6})" + _CLOCK),
-    der.GENERALIZED_TIME: re.compile(rb"(?P<date>\d{8})" + _CLOCK),
+    der.UTC_TIME: re.compile(rb"(\d{6})" + _CLOCK),
+    der.GENERALIZED_TIME: re.compile(rb"(\d{8})" + _CLOCK),
 }
 
 
@@ -234,21 +244,16 @@ def parse_time(node: der.Node) -> datetime | None:
     match = form.fullmatch(node.content) if form is not None else None
     if match is None:
         return None
-    date, zone = match["date"].decode("ascii"), (match["zone"] or b"+0000").decode("ascii")
+    date, hour, minute, second, zone = match.groups()
+    year = int(date[:-4])
     if node.tag == der.UTC_TIME:
-        date = ("19" if date >= "50" else "20") + date
+        year += 1900 if year >= 50 else 2000
     try:
-        moment = datetime(
-            int(date[:4]),
-            int(date[4:6]),
-            int(date[6:]),
-            int(match["hour"]),
-            int(match["minute"]),
-            int(match["second"] or 0),
-            tzinfo=UTC,
-        )
+        moment = datetime(year, int(date[-4:-2]), int(date[-2:]), int(hour), int(minute), int(second or 0), tzinfo=UTC)
+        if zone is None:
+            return moment
         offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:]))
-        return moment - offset if zone[0] == "+" else moment + offset
+        return moment - offset if zone[:1] == b"+" else moment + offset
     except (ValueError, OverflowError):
         return None
 

@@ -6,7 +6,6 @@ Reading takes BER as devices send it and keeps the received octets; writing emit
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,12 +47,13 @@ class SignerInfo:
         Raises:
             ScepError: it stands twice, or has no value or several (AC-025).
         """
-        found = [values for name, values in self.attributes if name == identifier]
-        if not found:
-            return None
-        if len(found) > 1 or len(found[0]) != 1:
-            raise ScepError(f"the attribute {oid.dotted(identifier)} is not there exactly once with one value")
-        return found[0][0]
+        found: tuple[der.Node, ...] | None = None
+        for name, values in self.attributes:
+            if name == identifier:
+                if found is not None or len(values) != 1:
+                    raise ScepError(f"the attribute {oid.dotted(identifier)} is not there exactly once with one value")
+                found = values
+        return found[0] if found is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,12 @@ class SignedData:
     """A SignedData with exactly one SignerInfo that has signed attributes, unverified.
 
     ``content_type`` is whatever eContentType says; ``content`` the value of eContent, None where it is absent;
-    ``certificates`` are the encodings in the bag, in order.
+    ``bag`` are the certificates, in order, unread.
     """
 
     content_type: bytes
     content: bytes | None
-    certificates: tuple[bytes, ...]
+    bag: tuple[der.Node, ...]
     signer_info: SignerInfo
 
     @classmethod
@@ -81,8 +81,12 @@ class SignedData:
         signer_infos = fields[-1].expect(der.SET).children()
         if len(signer_infos) != 1:
             raise Malformed("not exactly one SignerInfo")
-        certificates = _bag(fields, MAXIMUM_CERTIFICATES)
-        return cls(content_type, content, certificates, _signer_info(signer_infos[0]))
+        return cls(content_type, content, _bag(fields, MAXIMUM_CERTIFICATES), _signer_info(signer_infos[0]))
+
+    @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """The encodings in the bag."""
+        return tuple(node.raw for node in self.bag)
 
     def verify(self, floor: Floor, candidates: Sequence[Certificate] | None = None) -> tuple[Certificate, Digest]:
         """Verify the signature; no private key is used.
@@ -135,7 +139,7 @@ class SignedData:
             protection = info.attribute(oid.ALGORITHM_PROTECTION)
             if content_type is None or content_type.oid() != self.content_type:
                 raise ScepError("the contentType attribute is missing or differs from the content's")
-            computed = hashlib.new(digest.hashlib_name, self.content or b"", usedforsecurity=False).digest()
+            computed = digest.of(self.content or b"")
             if stated is None or stated.octets() != computed:
                 raise ScepError("the messageDigest attribute is missing or differs from the content's digest")
             if protection is not None:
@@ -150,7 +154,7 @@ class SignedData:
         """The one certificate that the SignerInfo names; two that it could mean are refused (CMS-13, AC-031)."""
         found: list[Certificate] = []
         try:
-            bag = candidates if candidates is not None else [Certificate.parse(item) for item in self.certificates]
+            bag = candidates if candidates is not None else [Certificate(node) for node in self.bag]
             for certificate in bag:
                 if self.signer_info.signer.names(certificate) and certificate not in found:
                     found.append(certificate)
@@ -176,12 +180,12 @@ def _encapsulated(node: der.Node) -> tuple[bytes, bytes | None]:
     return parts[0].oid(), parts[1].expect(0xA0).only().octets() if len(parts) > 1 else None
 
 
-def _bag(fields: list[der.Node], limit: int) -> tuple[bytes, ...]:
+def _bag(fields: list[der.Node], limit: int) -> tuple[der.Node, ...]:
     """The certificates field; other certificate formats in it are passed over, CRLs are never read (CMS-15)."""
     nodes = [node for field in fields[3:-1] if field.tag == 0xA0 for node in field.children()]
     if len(nodes) > limit:
         raise Malformed("too many certificates")
-    return tuple(node.raw for node in nodes if node.tag == der.SEQUENCE)
+    return tuple([node for node in nodes if node.tag == der.SEQUENCE])
 
 
 def _signer_info(node: der.Node) -> SignerInfo:
@@ -246,7 +250,7 @@ def sign(
     Raises:
         ScepError: badAlg; there is no signature of the signer's kind of key with that digest.
     """
-    value = hashlib.new(digest.hashlib_name, content or b"", usedforsecurity=False).digest()
+    value = digest.of(content or b"")
     body = b"".join(sorted((_CONTENT_TYPE_DATA, attribute(oid.MESSAGE_DIGEST, der.octet_string(value)), *attributes)))
     algorithm = RSA_IDENTIFIER
     if signer.key.public.kind != "RSA":

@@ -43,23 +43,13 @@ class Node:
 
     __slots__ = ("_ends", "body", "data", "end", "start", "stop", "tag")
 
-    def __init__(self, data: bytes, start: int, ends: dict[int, int]) -> None:
-        # The walk has checked every length, so that this need not.
-        self.data = data
-        self.start = start
-        self._ends = ends
-        self.tag = data[start]
-        length = data[start + 1]
-        if length < 0x80:
-            self.body = start + 2
-            self.stop = self.end = start + 2 + length
-        elif length == 0x80:
-            self.body = start + 2
-            self.stop = ends[start]
-            self.end = self.stop + 2
-        else:
-            self.body = start + 2 + (length & 0x7F)
-            self.stop = self.end = self.body + int.from_bytes(data[start + 2 : self.body], "big")
+    data: bytes
+    tag: int
+    start: int
+    body: int
+    stop: int
+    end: int
+    _ends: dict[int, int]
 
     @property
     def raw(self) -> bytes:
@@ -79,12 +69,7 @@ class Node:
         """
         if not self.tag & CONSTRUCTED:
             raise Malformed("a primitive element where a constructed one belongs")
-        nodes: list[Node] = []
-        position, stop, data, ends = self.body, self.stop, self.data, self._ends
-        while position < stop:
-            node = Node(data, position, ends)
-            nodes.append(node)
-            position = node.end
+        nodes = _siblings(self.data, self.body, self.stop, self._ends)
         if len(nodes) < at_least:
             raise Malformed("a constructed element is too short")
         return nodes
@@ -107,8 +92,11 @@ class Node:
             Malformed: it has another.
         """
         if self.tag != tag:
-            raise Malformed(f"tag {self.tag:#04x} where {tag:#04x} belongs")
+            raise self._unexpected(tag)
         return self
+
+    def _unexpected(self, tag: int) -> Malformed:
+        return Malformed(f"tag {self.tag:#04x} where {tag:#04x} belongs")
 
     def sequence(self, at_least: int = 0) -> list[Node]:
         """The elements of a SEQUENCE of at least so many.
@@ -116,11 +104,19 @@ class Node:
         Raises:
             Malformed: it is no SEQUENCE, or too short.
         """
-        return self.expect(SEQUENCE).children(at_least)
+        # This and the next are asked most often, and so call as little as they can.
+        if self.tag != SEQUENCE:
+            raise self._unexpected(SEQUENCE)
+        nodes = _siblings(self.data, self.body, self.stop, self._ends)
+        if len(nodes) < at_least:
+            raise Malformed("a constructed element is too short")
+        return nodes
 
     def oid(self) -> bytes:
         """Content octets of an OBJECT IDENTIFIER (see :mod:`scepra.scep.oid`)."""
-        return self.expect(OBJECT_IDENTIFIER).content
+        if self.tag != OBJECT_IDENTIFIER:
+            raise self._unexpected(OBJECT_IDENTIFIER)
+        return self.data[self.body : self.stop]
 
     def integer(self) -> int:
         """Value of an INTEGER, signed as X.690 has it."""
@@ -138,7 +134,7 @@ class Node:
         if self.tag == tag:
             return self.data[self.body : self.stop]
         if self.tag != tag | CONSTRUCTED:
-            raise Malformed(f"tag {self.tag:#04x} where {tag:#04x} belongs")
+            raise self._unexpected(tag)
         # X.690, 8.23: segments of all strings but BIT STRINGs are OCTET STRINGs; their own tag repeated is read too.
         segments = (OCTET_STRING,) if tag & 0x80 else (OCTET_STRING, tag)
         out: list[bytes] = []
@@ -168,7 +164,7 @@ def parse(data: bytes, limits: Limits = LIMITS, *, strict: bool = False) -> Node
     """
     if len(data) > limits.total:
         raise Malformed("the encoding is too long")
-    node = Node(data, 0, _walk(data, limits, strict))
+    node = _siblings(data, 0, 1, _walk(data, limits, strict))[0]
     if node.end != len(data):
         raise Malformed("octets follow the encoding")
     return node
@@ -178,7 +174,35 @@ def parse_prefix(data: bytes, limits: Limits = LIMITS) -> Node:
     """The first element of *data*; what follows it is the caller's to judge (``node.end``)."""
     if len(data) > limits.total:
         raise Malformed("the encoding is too long")
-    return Node(data, 0, _walk(data, limits, False))
+    return _siblings(data, 0, 1, _walk(data, limits, False))[0]
+
+
+def _siblings(data: bytes, position: int, stop: int, ends: dict[int, int]) -> list[Node]:
+    """The elements that start from *position* on and before *stop*, in an encoding that has been walked.
+
+    The walk has checked every length, so that this need not. Nodes are filled in here rather than by a constructor:
+    there are hundreds of them in an enrolment, and a constructor's call would take longer than all that it does.
+    """
+    nodes: list[Node] = []
+    while position < stop:
+        node = Node()
+        nodes.append(node)
+        node.data = data
+        node.start = position
+        node._ends = ends
+        node.tag = data[position]
+        length = data[position + 1]
+        if length < 0x80:
+            node.body = position + 2
+            node.stop = node.end = position = position + 2 + length
+        elif length == 0x80:
+            node.body = position + 2
+            node.stop = ends[position]
+            node.end = position = node.stop + 2
+        else:
+            node.body = body = position + 2 + (length & 0x7F)
+            node.stop = node.end = position = body + int.from_bytes(data[position + 2 : body], "big")
+    return nodes
 
 
 def _walk(data: bytes, limits: Limits, strict: bool) -> dict[int, int]:  # noqa: PLR0915 - one loop, kept flat for speed
@@ -270,21 +294,23 @@ def _padded(content: bytes) -> bool:
     return any(octet == 0x80 and (not index or content[index - 1] < 0x80) for index, octet in enumerate(content))
 
 
+_OCTETS = [bytes((octet,)) for octet in range(256)]
+
+
 def length(size: int) -> bytes:
     """DER length octets."""
     if size < 0x80:
-        return bytes((size,))
+        return _OCTETS[size]
     octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((0x80 | len(octets),)) + octets
+    return _OCTETS[0x80 | len(octets)] + octets
 
 
 def tlv(tag: int, *parts: bytes) -> bytes:
     """One element with the concatenation of *parts* as its content."""
     content = b"".join(parts)
     size = len(content)
-    if size < 0x80:
-        return bytes((tag, size)) + content
-    return bytes((tag,)) + length(size) + content
+    # Most are short. Octets are looked up, since making them takes longer than all the rest.
+    return _OCTETS[tag] + (_OCTETS[size] if size < 0x80 else length(size)) + content
 
 
 def sequence(*parts: bytes) -> bytes:

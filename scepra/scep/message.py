@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import os
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from scepra.scep.publickey import PublicKeyInfo
 MAXIMUM_TRANSACTION_ID = 255
 MAXIMUM_NONCE = 64
 NONCE = 16
+_PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,./:=?-]*")
 _TEXT_TAGS = (der.PRINTABLE_STRING, der.UTF8_STRING, der.IA5_STRING, der.T61_STRING)
 
 
@@ -64,11 +66,13 @@ class Opened:
 class PKIMessage:
     """A message that can be answered: unverified until :meth:`verify` has named its signer.
 
-    ``message_type_text`` is None where messageType is not one text.
+    ``message_type_text`` is None where messageType is not one text; ``transaction_id_tag`` is the string type that the
+    transactionID came in.
     """
 
     signed_data: cms.SignedData
     transaction_id: str
+    transaction_id_tag: int
     sender_nonce: bytes
     message_type_text: str | None
 
@@ -83,17 +87,18 @@ class PKIMessage:
         try:
             signed = cms.SignedData.parse(encoding)
             info = signed.signer_info
-            text = _text(info.attribute(oid.TRANSACTION_ID))
-            if not 0 < len(text) <= MAXIMUM_TRANSACTION_ID or not all(" " <= character <= "~" for character in text):
+            identifier = info.attribute(oid.TRANSACTION_ID)
+            text = _text(identifier)
+            if not 0 < len(text) <= MAXIMUM_TRANSACTION_ID or not (text.isascii() and text.isprintable()):
                 raise Malformed("a transactionID that cannot be echoed")
             nonce = info.attribute(oid.SENDER_NONCE)
-            if nonce is None or not 0 < len(nonce.octets()) <= MAXIMUM_NONCE:
+            if identifier is None or nonce is None or not 0 < len(nonce.octets()) <= MAXIMUM_NONCE:
                 raise Malformed("a senderNonce that is missing or too long")
             if not any(name == oid.MESSAGE_TYPE for name, _ in info.attributes):
                 raise Malformed("no messageType")
         except ScepError as error:
             raise Refused(error.reason, 400) from error
-        return cls(signed, text, nonce.octets(), _message_type(info))
+        return cls(signed, text, identifier.tag & ~der.CONSTRUCTED, nonce.octets(), _message_type(info))
 
     @property
     def message_type(self) -> MessageType:
@@ -276,12 +281,17 @@ def _ndes_error(info: cms.SignerInfo) -> int | None:
         return None
 
 
-def _attributes(message_type: MessageType, transaction_id: str) -> list[bytes]:
-    """The attributes of every message; a PrintableString is what every peer reads, whatever type a text came in
-    (CMS-42)."""
+def _attributes(message_type: MessageType, transaction_id: str, tag: int = der.UTF8_STRING) -> list[bytes]:
+    """The attributes of every message.
+
+    The transactionID is a PrintableString, whatever type it came in, for that is what every peer reads (CMS-42); with
+    characters that no PrintableString has, it is of the string type *tag*: who sent such a one reads it again.
+    """
+    if _PRINTABLE.fullmatch(transaction_id):
+        tag = der.PRINTABLE_STRING
     return [
         cms.attribute(oid.MESSAGE_TYPE, der.printable_string(message_type.value)),
-        cms.attribute(oid.TRANSACTION_ID, der.printable_string(transaction_id)),
+        cms.attribute(oid.TRANSACTION_ID, der.tlv(tag, transaction_id.encode("utf-8"))),
     ]
 
 
@@ -353,7 +363,7 @@ def build_cert_rep(
         digest: mirrored from the request.
         empty_content: PENDING and FAILURE carry an eContent that is present and empty; False leaves it out.
     """
-    attributes = _attributes(MessageType.CERT_REP, request.transaction_id)
+    attributes = _attributes(MessageType.CERT_REP, request.transaction_id, request.transaction_id_tag)
     attributes += (
         cms.attribute(oid.PKI_STATUS, der.printable_string(answer.status.value)),
         cms.attribute(oid.SENDER_NONCE, der.octet_string(new_nonce())),
@@ -414,7 +424,7 @@ def choose_issued(certificates: Iterable[bytes], public_key: bytes) -> Certifica
     """
     wanted = PublicKeyInfo.parse(public_key)
     distinct = map(Certificate.parse, dict.fromkeys(certificates))
-    found = [item for item in distinct if item.public_key.same_key(wanted)]
+    found = [item for item in distinct if item.spki == public_key or item.public_key.same_key(wanted)]
     if len(found) != 1:
         raise ScepError("an answer without exactly one certificate for the request's key")
     return found[0]

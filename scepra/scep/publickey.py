@@ -6,7 +6,7 @@ RFC 5280 4.1.2.7, RFC 8017, RFC 5480, RFC 8410; conformance CMS-12, P10-02, P10-
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -74,8 +74,12 @@ class PublicKeyInfo:
             self.kind = "DSA" if kind == _DSA else "other"
 
     @classmethod
+    @lru_cache(maxsize=16)
     def parse(cls, encoding: bytes) -> PublicKeyInfo:
         """Read an encoding; nothing is computed with the key.
+
+        The last few are remembered: one key stands in a device's certificate and in its request, and is read and loaded
+        once for both.
 
         Raises:
             Malformed: it is no SubjectPublicKeyInfo.

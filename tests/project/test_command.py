@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
+from twisted.application.internet import StreamServerEndpointService
+from twisted.internet import reactor
 from twisted.python.usage import UsageError
 
 from scepra import __version__
 from scepra.cli import LazyGroup, main
+from scepra.lab import LabState
 from scepra.tap import Options, makeService
+from scepra.upstream.client import Upstream
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = list(LazyGroup.modules)
@@ -86,6 +91,20 @@ def test_twistd_reports_every_mistake(tmp_path: Path) -> None:
         makeService(options)
     assert f"{file}:1:" in str(ended.value.code)
     assert f"{file}:2:" in str(ended.value.code)
+
+
+@pytest.mark.proves("DR-14", "FT-46")
+def test_twistd_makes_the_service_of_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example gives a service for its upstream and its listener; timers run on the monotonic clock from then on."""
+    monkeypatch.setattr(reactor, "seconds", reactor.seconds)
+    LabState.load_or_create(tmp_path / "lab")
+    file = tmp_path / "scepra.yaml"
+    file.write_text((ROOT / "config.example.yaml").read_text())
+    options = Options()
+    options.parseOptions(["--config", str(file)])
+    made = makeService(options)
+    assert reactor.seconds is time.monotonic
+    assert {type(service) for service in made} == {Upstream, StreamServerEndpointService}
 
 
 def test_twistd_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:

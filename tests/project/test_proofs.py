@@ -32,7 +32,7 @@ def test_pages_are_those_of_the_tests() -> None:
 def test_marks_are_read_from_functions_classes_and_parameters() -> None:
     """A test proves what its own marks, its class's and its parameters' name; other functions prove nothing."""
     source = dedent('''
-        @pytest.mark.proves("A-1", "A-2")
+        @pytest.mark.proves("A-1", *("A-2", "A-4"), *MORE)
         @pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.proves("A-3"))])
         def test_one(x):
             """It does
@@ -54,7 +54,7 @@ def test_marks_are_read_from_functions_classes_and_parameters() -> None:
                 """No test."""
     ''')
     assert list(proofs_in(source, "f.py")) == [
-        Proof("f.py::test_one", "It does one thing.", ("A-1", "A-2", "A-3")),
+        Proof("f.py::test_one", "It does one thing.", ("A-1", "A-2", "A-4", "*MORE", "A-3")),
         Proof("f.py::TestTwo::test_b", "It does two.", ("B-1",)),
         Proof("f.py::TestTwo::test_c", "", ("B-1", "B-2")),
     ]

@@ -1,13 +1,15 @@
-"""The README does not promise what is not there."""
+"""The README and the pages do not promise what is not there."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import textwrap
 from pathlib import Path
 
 import pytest
 
+from scepra.audit import Record
 from scepra.cli import LazyGroup
 from scepra.config.load import load
 
@@ -50,3 +52,9 @@ def test_pages_name_existing_commands(page: Path) -> None:
     """What the pages call ``scepra ...`` is a command."""
     words = set(re.findall(r"``scepra ([a-z][a-z-]*)", page.read_text() + README))
     assert words <= set(LazyGroup.modules)
+
+
+def test_pages_name_every_field_of_the_audit_record() -> None:
+    """docs/operations.rst says what each field of an audit record is."""
+    page = (ROOT / "docs" / "operations.rst").read_text()
+    assert [field.name for field in dataclasses.fields(Record) if f"``{field.name}``" not in page] == []

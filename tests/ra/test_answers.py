@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from scepra.errors import FailInfo
+from scepra.lab import PERMISSIVE, Behaviour
+from scepra.lab.authority import RAUsage
+from scepra.lab.key import write_key
+from scepra.lab.state import write_pem, write_private
 from scepra.scep import der, oid
 from scepra.scep.algorithm import ContentCipher, Digest
 from scepra.scep.message import PKIStatus
@@ -12,7 +18,7 @@ from tests import csrs
 from tests.rig.denial import Denials
 from tests.rig.device import KEY, get, granted, post, rebuilt, request, sound
 from tests.rig.forge import read_answer
-from tests.rig.house import House
+from tests.rig.house import House, house, lab_state
 
 F0 = FailInfo.BAD_ALG
 
@@ -64,7 +70,7 @@ def test_fail_info_text(shared: House, deny: Denials) -> None:
 
 
 @pytest.mark.proves("CMS-46", "PEER-01")
-@pytest.mark.parametrize("digest", [Digest.SHA1, Digest.SHA256, Digest.SHA384, Digest.SHA512])
+@pytest.mark.parametrize("digest", [item for item in Digest if item is not Digest.MD5])
 @pytest.mark.parametrize("cipher", [item for item in ContentCipher if item is not ContentCipher.DES_CBC])
 def test_algorithms_are_mirrored(shared: House, deny: Denials, digest: Digest, cipher: ContentCipher) -> None:
     """Digest and cipher of the request are those of its answer, granted or refused."""
@@ -80,6 +86,23 @@ def test_refused_digests_are_not_mirrored(shared: House, deny: Denials) -> None:
     assert deny(sound(shared, digest=Digest.MD5), F0).digest == "sha256"
     unknown = sound(shared, digest_algorithm=csrs.algorithm(oid.encode("1.2.840.113549.2.2"), der.NULL))
     assert deny(unknown, F0).digest == "sha256"
+
+
+@pytest.mark.proves("CMS-46", "RA-02", "SEC-01")
+def test_an_ra_that_signs_with_an_ec_key(lab: Path) -> None:
+    """An RA whose signing key is EC answers in the digest of the request, and in SHA-256 where ECDSA has none."""
+    key = csrs.ec_key(which=4)
+    identity = lab_state(lab).authority.issue_ra("EC RA", RAUsage.SIGNING, key)
+    write_private(lab / "ec.key", write_key(key))
+    write_private(lab / "ec.crt", write_pem(identity.certificate))
+    split = {
+        "signing": {"certificate": "ec.crt", "key": "ec.key"},
+        "encryption": {"certificate": "ra-encryption.crt", "key": "ra-encryption.key"},
+    }
+    with house(lab, {"ra": split, "legacy": ["MD5"], "renewal": None}) as built:
+        built.ca.behaviour = Behaviour(floor=PERMISSIVE)
+        for used, answered in ((Digest.SHA1, "sha1"), (Digest.SHA512, "sha512"), (Digest.MD5, "sha256")):
+            assert granted(built, sound(built, digest=used)).digest == answered
 
 
 @pytest.mark.proves("CMS-28", "CMS-27")

@@ -1,19 +1,24 @@
-"""What the RA says before an enrolment: GetCACert, and that every answer to an enrolment is a 200."""
+"""What the RA says before an enrolment: GetCACert and GetCACaps (conformance 2 and 3)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from scepra.errors import FailInfo
+from scepra.scep import der, oid
+from scepra.scep.algorithm import ContentCipher, Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.cms import parse_degenerate
 from scepra.upstream.view import UpstreamView, parse_ca_certificates
 from tests import csrs
-from tests.rig.device import Response, ask, ca_key, request, sound
-from tests.rig.forge import ca_extensions, certificate
-from tests.rig.house import House, house
+from tests.rig.denial import Denials
+from tests.rig.device import KEY, ask, ca_key, granted, request, sound
+from tests.rig.forge import ca_extensions, certificate, sign
+from tests.rig.house import house
 
 SPLIT = {
     "signing": {"certificate": "ra-signing.crt", "key": "ra-signing.key"},
@@ -70,25 +75,38 @@ def test_cas_above_the_issuing_one(lab: Path, settings: dict[str, bool], above: 
         assert [str(item.subject) for item in rest] == above
 
 
-@pytest.mark.proves("HTTP-25", "HTTP-24", "HTTP-27")
-def test_every_cert_rep_is_a_200(shared: House) -> None:
-    """A certificate, a refused challenge, a bad signature and a poll for nothing are all CertReps with status 200."""
-    granted = sound(shared).message()
-    messages = {
-        "granted": granted,
-        "challenge": sound(shared, csr=request(shared, challenge="wrong")).message(),
-        "signature": granted[:-1] + bytes([granted[-1] ^ 1]),
-        "poll": sound(shared, message_type="20").message(),
+@pytest.mark.proves("CAPS-01", "CAPS-02", "CAPS-03", "CAPS-05", "PEER-03", "SEC-14")
+@pytest.mark.parametrize("switched", ["none", "des3", "sha1", "sha256", "sha384", "sha512"])
+def test_what_is_listed_works(lab: Path, switched: str) -> None:
+    """Each switch takes one keyword off the list, and what is not listed is refused; all that is listed is granted."""
+    keywords = {
+        "DES3": {"cipher": ContentCipher.DES_EDE3_CBC},
+        "AES": {"cipher": ContentCipher.AES128_CBC, "digest": Digest.SHA512 if switched == "sha256" else Digest.SHA256},
+        "SHA-1": {"digest": Digest.SHA1},
+        "SHA-256": {"digest": Digest.SHA256},
+        "SHA-384": {"digest": Digest.SHA384},
+        "SHA-512": {"digest": Digest.SHA512},
     }
-    answers = {name: post(shared, message) for name, message in messages.items()}
-    for name, answer in answers.items():
-        assert answer.status == 200, name
-        assert answer.headers["content-type"] == "application/x-pki-message"
-        assert answer.headers["cache-control"] == "no-store"
-    outcomes = [record["outcome"] for record in shared.records[-len(messages) :]]
-    assert outcomes == ["issued", "refused", "refused", "refused"]
+    if switched == "sha256":
+        keywords["DES3"] |= {"digest": Digest.SHA512}
+    off = {"des3": "DES3"}.get(switched, switched.upper().replace("SHA", "SHA-"))
+    with house(lab, {"capabilities": {switched: False}} if switched != "none" else {}) as built:
+        deny = Denials(built)
+        answer = ask(built, "GET", "/scep?operation=GetCACaps")
+        assert answer.headers["content-type"] == "text/plain"
+        listed = answer.body.decode("ascii").removesuffix("\n").split("\n")
+        assert len(set(listed)) == len(listed)
+        expected = set(keywords) | {"POSTPKIOperation", "Renewal", "SCEPStandard"}
+        assert set(listed) == expected - {off} - ({"SCEPStandard"} if switched == "sha256" else set())
+        csr = request(built, **_signed_with_sha512() if switched == "sha256" else {})
+        for keyword, used in keywords.items():
+            forge = sound(built, **used, csr=csr)
+            if keyword in listed:
+                granted(built, forge)
+            else:
+                deny(forge, FailInfo.BAD_ALG)
 
 
-def post(built: House, message: bytes) -> Response:
-    """The answer to a PKIOperation."""
-    return ask(built, "POST", "/scep?operation=PKIOperation", data=message)
+def _signed_with_sha512() -> dict[str, Any]:
+    algorithm = csrs.algorithm(oid.SHA512_RSA, der.NULL)
+    return {"signature_algorithm": algorithm, "sign": lambda signed: sign(KEY, signed, Digest.SHA512)}

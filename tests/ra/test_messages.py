@@ -286,6 +286,7 @@ def test_the_first_of_several_faults_decides(shared: House, deny: Denials) -> No
     """With everything wrong at once, what is checked first is what is told: structure, digest, signature, and so on."""
     bad = {
         "digest": Digest.MD5,
+        "attributes": {oid.MESSAGE_DIGEST: (attribute(oid.MESSAGE_DIGEST, der.octet_string(bytes(32))),)},
         "signature": lambda signed: bytes(256),
         "message_type": "18",
         "cipher": ContentCipher.DES_CBC,
@@ -293,7 +294,8 @@ def test_the_first_of_several_faults_decides(shared: House, deny: Denials) -> No
     }
     deny.bare(sound(shared, **bad, transaction_id=""))
     for fault, fail_info, because in (
-        ("digest", F0, "digest"),
+        ("digest", F0, "a message digest that is refused"),
+        ("attributes", F1, "messageDigest"),
         ("signature", F1, "does not verify"),
         ("message_type", F2, "messageType"),
         ("cipher", F0, "content cipher"),

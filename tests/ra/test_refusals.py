@@ -165,6 +165,18 @@ def badly_padded(last: bytes) -> Change:
     return lambda house: {"pad": lambda content, block: content[: len(content) // 16 * 16 - len(last)] + last}
 
 
+def random_padding(content: bytes, block: int) -> bytes:
+    """As ISO 10126 has it: only the last octet says something."""
+    count = block - len(content) % block
+    assert count > 1, "one octet of padding is the same in all schemes"
+    return content + bytes(255 - index for index in range(count - 1)) + bytes((count,))
+
+
+def too_much_padding(content: bytes, block: int) -> bytes:
+    count = 2 * block - len(content) % block
+    return content + bytes((count,)) * count
+
+
 def shaped(size: int) -> Change:
     return lambda house: {"encrypted_content": der.tlv(0x80, os.urandom(size))}
 
@@ -201,6 +213,8 @@ UNIFORM: dict[str, Change] = {
     "padding of 17": badly_padded(b"\x11"),
     "padding of 255": badly_padded(b"\xff"),
     "padding that disagrees": badly_padded(b"\1\2"),
+    "random octets as padding": lambda house: {"pad": random_padding},
+    "a block of padding too much": lambda house: {"pad": too_much_padding},
     "nothing but padding": lambda house: {"content": b""},
     **{f"ciphertext of {size} octets": shaped(size) for size in (0, 1, 15, 16, 17, 1600)},
     "no ciphertext": lambda house: {"encrypted_content": b""},

@@ -338,7 +338,7 @@ def test_hostile_signer_keys(shared: House, name: str) -> None:
 def poll(house: House, **changes: Any) -> Forge:
     """A CertPoll of the device's, sealed to the RA."""
     ca = house.state.authority.certificate
-    return sound(house, message_type="20", content=issuer_and_subject(ca.subject_der, subject()), **changes)
+    return sound(house, **{"message_type": "20", "content": issuer_and_subject(ca.subject_der, subject())} | changes)
 
 
 @pytest.mark.proves("AC-056", "MSG-40", "SEC-08")
@@ -353,6 +353,17 @@ def test_polls_tell_nothing(shared: House, deny: Denials) -> None:
         answers.add(masked(post(shared, forge.message()).body.replace(transaction_id.encode(), b"xxxxxxxx")))
     # Signed over another transactionID each, and alike in all else.
     assert len(answers) == 1
+
+
+@pytest.mark.proves("MSG-40", "MSG-41", "MSG-42", "AC-056")
+def test_payloads_of_polls(shared: House, deny: Denials) -> None:
+    """What a poll has in its envelope does not matter, nor whether it has one: it is for no known transaction."""
+    ca = shared.state.authority.certificate
+    swapped = der.sequence(subject(), ca.subject_der)
+    for payload in (swapped, b"/CN=CA\0/CN=device", b"", der.sequence(ca.issuer_der, subject())):
+        deny(poll(shared, content=payload), FailInfo.BAD_CERT_ID, "not known")
+    deny(poll(shared, envelope=b"none"), FailInfo.BAD_CERT_ID, "not known")
+    deny(poll(shared, signer=certificate(KEY, "another certificate")), FailInfo.BAD_CERT_ID, "not known")
 
 
 @pytest.mark.proves("AC-059", "MSG-50", "RA-32", "I12")

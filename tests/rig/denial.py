@@ -20,12 +20,10 @@ from twisted.logger import eventAsText
 from scepra.errors import FailInfo
 from scepra.scep import oid
 from scepra.scep.message import PKIStatus
-from tests.rig.device import NAME, Response, ask, post
+from tests.rig.device import PEER, Response, ask, granted, post, sound
 from tests.rig.forge import Forge, ReadAnswer, read_answer
-from tests.rig.house import House, run
-from tests.rig.material import key
+from tests.rig.house import House
 
-PEER = "127.0.0.1"
 _TEXT = re.compile(r"refused, ref ([0-9a-f]{12})")
 
 
@@ -63,6 +61,7 @@ class Denials:
         *,
         transaction_id: str | None = None,
         sender_nonce: bytes | None = None,
+        reached: int = 0,
     ) -> ReadAnswer:
         """Send a message, and check that it is refused in the standard way.
 
@@ -70,6 +69,7 @@ class Denials:
             message: forged, or octets.
             because: what stands in one of the reasons of the audit record.
             transaction_id, sender_nonce: what is echoed, where a forged message's own do not say it.
+            reached: how many messages reach the CA on the way; some, where it is the CA's fault.
         """
         if isinstance(message, Forge):
             transaction_id = transaction_id or message.transaction_id
@@ -90,7 +90,7 @@ class Denials:
         self._nonces.add(nonce)
         assert answer.content == b""
         assert answer.bag == (self._signer.der,)
-        assert len(self.house.forwarded) == forwarded, "it reached the CA"
+        assert len(self.house.forwarded) == forwarded + reached, "what reached the CA"
         (record,) = self._records(events)
         told = _TEXT.fullmatch(answer.text(oid.FAIL_INFO_TEXT))
         assert told and told[1] == record["reference"]
@@ -110,6 +110,26 @@ class Denials:
         """Send any HTTP request that is answered by a status alone (D1)."""
         return self._bare(lambda: ask(self.house, method, target, **settings), status, because)
 
+    def unavailable(self, message: Forge | bytes, because: str = "", *, reached: int = 1) -> Response:
+        """Send a message that would be granted, while the CA gives no answer that can be believed (RA-24).
+
+        Its client is told to come again, and what needs no CA is served on; that is no refusal.
+        """
+        events, forwarded = len(self.house.events), len(self.house.forwarded)
+        response = post(self.house, message.message() if isinstance(message, Forge) else message)
+        assert (response.status, response.body) == (503, b""), self._records(events)
+        after, configured = int(response.headers["retry-after"]), self.house.config.upstreams["ca"].retry_after
+        assert configured <= after <= 1.5 * configured
+        assert len(self.house.forwarded) == forwarded + reached, "what reached the CA"
+        (record,) = self._records(events)
+        assert (record["outcome"], record["source"], record["upstream"]) == ("unavailable", PEER, "ca")
+        assert any(because in reason for reason in record["reasons"]), record["reasons"]
+        for operation in ("GetCACaps", "GetCACert"):
+            assert ask(self.house, "GET", f"/scep?operation={operation}").status == 200
+        self._no_secret(events, response)
+        self.count += 1
+        return response
+
     def _bare(self, send: Callable[[], Response], status: int, because: str) -> Response:
         events, forwarded = len(self.house.events), len(self.house.forwarded)
         response = send()
@@ -126,8 +146,7 @@ class Denials:
 
     def control(self) -> None:
         """The device for which the challenge was made enrols."""
-        enrolment = run(self.house.client().enrol(NAME, challenge=self.house.challenge, key=key("positive control")))
-        assert enrolment.status is PKIStatus.SUCCESS, "a refusal used up the challenge"
+        granted(self.house, sound(self.house))
 
     def _records(self, since: int) -> list[dict[str, Any]]:
         events = [event for event in self.house.events[since:] if event["log_namespace"] == "scepra.audit"]

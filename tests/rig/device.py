@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from treq.testing import StubTreq
 
 from scepra.lab.key import read_key
 from scepra.scep import oid
@@ -19,13 +19,17 @@ from scepra.scep.identity import Generation, Identity, Keyring, RAKey
 from scepra.scep.message import PKIStatus
 from scepra.scep.publickey import PublicKeyInfo
 from scepra.scep.transport import OperationKind, encode_query
+from scepra.web.limits import Limits
 from scepra.web.resource import ScepResource
 from scepra.web.routes import Route, Routes
 from tests import csrs
 from tests.rig.forge import Forge, ReadAnswer, certificate, read_answer
-from tests.rig.house import House, run
+from tests.rig.house import House
+from tests.web.wire import Wire
+from tests.web.wire import request as http_request
 
 NAME = "device.example"
+PEER = "192.0.2.1"
 KEY = csrs.rsa_key()
 THIEF = csrs.rsa_key(which=6)
 OLD, NEW = csrs.rsa_key(which=7), csrs.rsa_key(which=8)
@@ -108,20 +112,21 @@ class Response:
     body: bytes
 
 
-def ask(house: House, method: str, target: str, **settings: Any) -> Response:
-    """The answer to any HTTP request."""
-
-    async def answer() -> Response:
-        response = await StubTreq(house.resource).request(method, f"http://ra.example{target}", **settings)
-        headers = {name.decode().lower(): values[0].decode() for name, values in response.headers.getAllRawHeaders()}
-        return Response(response.code, headers, await response.content())
-
-    return run(answer())
+# A message's own limits are met before those of HTTP.
+_LIMITS = Limits(body=16 * 1024 * 1024, request_target=16 * 1024 * 1024)
 
 
-def post(house: House, message: bytes, **settings: Any) -> Response:
+def ask(house: House, method: str, target: str, data: bytes = b"", headers: Mapping[str, str] = {}) -> Response:
+    """The answer to any HTTP request, on a connection of its own from :data:`PEER`."""
+    lines = tuple(f"{name}: {value}".encode() for name, value in headers.items())
+    connection = Wire(house.resource, _LIMITS).connect(PEER)
+    (answer,) = connection.send(http_request(target.encode(), method.encode(), data, lines))
+    return Response(answer.status, answer.headers, answer.body)
+
+
+def post(house: House, message: bytes, headers: Mapping[str, str] = {}) -> Response:
     """A PKIOperation by POST."""
-    return ask(house, "POST", "/scep?operation=PKIOperation", data=message, **settings)
+    return ask(house, "POST", "/scep?operation=PKIOperation", message, headers)
 
 
 def get(house: House, message: bytes) -> Response:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,6 +109,12 @@ class House:
         return response.code, await response.content()
 
 
+@cache
+def lab_state(directory: Path) -> LabState:
+    """The lab in a directory, read once: OpenSSL takes its time to check each RSA key."""
+    return LabState.load_or_create(directory)
+
+
 def utc_now() -> datetime:
     """The time of day."""
     return datetime.now(UTC)
@@ -120,6 +127,7 @@ def house(
     upstream: Mapping[str, Any] = {},
     *,
     now: Callable[[], datetime] = utc_now,
+    ca: CertificationService | None = None,
 ) -> Iterator[House]:
     """Build a house.
 
@@ -128,8 +136,9 @@ def house(
         profile: keys of the profile that differ from :data:`PROFILE`; None takes one out.
         upstream: keys of the upstream that differ.
         now: the RA's time of day.
+        ca: takes the place of the lab's.
     """
-    state = LabState.load_or_create(directory)
+    state = lab_state(directory)
     data = {
         "upstreams": {"ca": {"url": "http://ca.example/scep", "ca-fingerprint": "file:ca.crt", **upstream}},
         "profiles": {"dev": {key: value for key, value in (PROFILE | dict(profile)).items() if value is not None}},
@@ -137,7 +146,7 @@ def house(
     file = directory / "scepra.yaml"
     file.write_text(yaml.safe_dump(copy.deepcopy(data)))
     config = load(file)
-    ca = CertificationService(state.authority)
+    ca = ca or CertificationService(state.authority)
     asked = Upstream("ca", config.upstreams["ca"], Clock(), now, client=StubTreq(ca))
     routes = build_routes(config, {"ca": asked}, now, at_once)
     authority = routes.resolve(("scep",))

@@ -46,3 +46,4 @@ def test_what_is_not_named_is_refused() -> None:
 def test_the_default_is_what_every_peer_reads() -> None:
     """SHA-256, AES-128-CBC and RSA v1.5, unless a message used something else."""
     assert Algorithms() == Algorithms(Digest.SHA256, ContentCipher.AES128_CBC, KeyTransport.RSA_V15)
+    assert str(Algorithms()) == "SHA-256, AES-128-CBC, RSA-v1.5"

@@ -120,6 +120,20 @@ def test_transaction_ids_are_opaque(text: str) -> None:
 PRINTABLE, UTF8 = der.PRINTABLE_STRING, der.UTF8_STRING
 
 
+@pytest.mark.proves("CMS-09", "CMS-42")
+@pytest.mark.parametrize("came", [PRINTABLE, UTF8, der.IA5_STRING])
+@pytest.mark.parametrize(("text", "legal"), [("bFf/vX+0=", True), ("device_7@corp", False)])
+def test_transaction_ids_go_back_in_a_type_that_their_sender_reads(came: int, text: str, legal: bool) -> None:
+    """As a PrintableString; with characters that it has not, in the type that the client chose for them."""
+    message = PKIMessage.parse(set_attribute(oid.TRANSACTION_ID, der.tlv(came, text.encode())).message())
+    answer = build_cert_rep(message, Answer(PKIStatus.PENDING), RA, Digest.SHA256)
+    node = PKIMessage.parse(answer).signed_data.signer_info.attribute(oid.TRANSACTION_ID)
+    assert node is not None
+    assert (node.tag, node.content) == (PRINTABLE if legal else came, text.encode())
+    ours = build_request(MessageType.PKCS_REQ, text, b"n", b"content", DEVICE, RA.certificate, Algorithms())
+    assert PKIMessage.parse(ours).transaction_id_tag == (PRINTABLE if legal else UTF8)
+
+
 @pytest.mark.proves("CMS-08", "MSG-02", "AC-025", "AC-028")
 @pytest.mark.parametrize(
     "attributes",

@@ -31,7 +31,7 @@ from tests.rig.material import NOW, authority, key, request, self_signed_identit
 
 from .hostile import Conversation
 from .material import run, settings
-from .test_exchange import OK, TYPED, ExchangeCase, saying
+from .test_exchange import HASTY, OK, TYPED, ExchangeCase, saying
 
 CAPS, CERT, PKI = OperationKind.GET_CA_CAPS, OperationKind.GET_CA_CERT, OperationKind.PKI_OPERATION
 # A SignedData as far as an upstream's client looks.
@@ -498,7 +498,7 @@ class NetworkTests(ExchangeCase):
 
     def upstream(self, port: int) -> Upstream:
         url = f"http://127.0.0.1:{port}/scep"
-        ca = settings(authority().certificate, url=url, connect_timeout=0.4, timeout=0.4)
+        ca = settings(authority().certificate, url=url, connect_timeout=1.0, timeout=self.limits.total)
         return Upstream("ca", ca, reactor)
 
     async def answered(self, answer: Callable[[Conversation], None]) -> UpstreamError:
@@ -534,6 +534,7 @@ class NetworkTests(ExchangeCase):
     @pytest.mark.proves("FT-06", "FT-07", "FT-05", "DR-10", "FT-14")
     async def test_message_whose_answer_is_lost(self) -> None:
         """An answer that is cut off, however it is framed, is none: the outcome is unknown, and nothing is repeated."""
+        self.limits = HASTY
         half = SIGNED[: len(SIGNED) // 2]
         for answer in (
             saying(TYPED, b"Content-Length: %d\r\n\r\n" % len(SIGNED), half),

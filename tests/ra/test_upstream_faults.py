@@ -1,0 +1,312 @@
+"""Upstreams that fail, through the whole RA: clients come again, and nothing is refused for it (security 5.2, RA-24).
+
+What needs sockets and time (a listener that never reads, one octet a second) is shown in ``tests/upstream``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
+from twisted.web.client import PotentialDataLoss, RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
+
+from scepra.lab import Behaviour, Fault
+from scepra.scep import der, oid
+from scepra.scep.certificate import Certificate
+from scepra.upstream.connection import Ended, NotConnected
+from tests import csrs
+from tests.rig.denial import Denials, denials, masked
+from tests.rig.device import CountingKey, ask, granted, post, rebuilt, request, sound
+from tests.rig.forge import own_certificate
+from tests.rig.house import House, run
+from tests.rig.upstream import Asked, Line, Reply, behind, connected
+
+KEYS = [csrs.rsa_key(which=number) for number in (0, 6, 7, 8, 9)]
+
+
+@pytest.fixture
+def line(shared: House) -> Iterator[Line]:
+    """The way to the CA."""
+    return Line(shared.ca)
+
+
+@pytest.fixture
+def house(shared: House, line: Line) -> House:
+    """The usual house behind that way, which it has looked along already."""
+    made = connected(shared, line)
+    run(made.upstream.discover())
+    return made
+
+
+@pytest.fixture
+def deny(house: House, line: Line) -> Iterator[Denials]:
+    """Refusals by that house, and the way mended before the control."""
+    made = Denials(house)
+    yield made
+    line.error = None
+    made.control()
+
+
+NOTHING_LEFT = [
+    "no connection: Connection was refused by other side",
+    "its host name is unknown",
+    "no connection within 5 s",
+    "no TLS: certificate verify failed",
+]
+
+
+@pytest.mark.proves("FT-01", "FT-02", "FT-19", "RA-24", "DR-10", "I3")
+@pytest.mark.parametrize("why", NOTHING_LEFT)
+def test_no_connection(house: House, line: Line, deny: Denials, why: str) -> None:
+    """While the CA cannot be reached clients are told to come again; all of them enrol when it can."""
+    line.error, line.early = NotConnected(why), True
+    clients = [sound(house, key=device, transaction_id=f"{why[:9]}{number}") for number, device in enumerate(KEYS)]
+    for client in clients:
+        deny.unavailable(client, why, reached=0)
+    line.error = None
+    for client, device in zip(clients, KEYS, strict=True):
+        granted(house, client, device)
+
+
+LOST = [
+    ResponseFailed([Failure(ConnectionLost())]),
+    ResponseFailed([Failure(ConnectionDone()), Failure(PotentialDataLoss())]),
+    ResponseNeverReceived([Failure(ConnectionLost())]),
+    RequestTransmissionFailed([Failure(ConnectionLost())]),
+    ResponseFailed([Failure(Ended("no whole answer within 20 s"))]),
+    RuntimeError("canary-in-an-exception"),
+]
+
+
+@pytest.mark.proves("FT-13", "FT-03", "FT-05", "FT-06", "RA-16", "RA-24", "I4", "DR-10")
+@pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
+def test_carried_out_and_lost(house: House, line: Line, error: Exception) -> None:
+    """The CA issued and its answer was lost: the same request again is the same transaction, and gets that."""
+    with denials(house, "canary-in-an-exception") as deny:
+        forge = sound(house, transaction_id=f"lost {LOST.index(error)}")
+        issued = len(house.state.authority.issued)
+        line.error = error
+        deny.unavailable(forge)
+        deny.unavailable(forge)
+        line.error = None
+        answer = granted(house, forge)
+        first, second, third = [item for item in house.ca.received if item.message][-3:]
+        assert first.transaction_id == second.transaction_id == third.transaction_id
+        assert first.csr.der == second.csr.der == third.csr.der
+        assert len({first.message, second.message, third.message}) == 3
+        assert len(house.state.authority.issued) == issued + 1
+        assert Certificate.parse(answer.certificates()[0]).serial in house.state.authority.issued
+        assert granted(house, forge).certificates() == answer.certificates()
+
+
+@pytest.mark.proves("FT-13", "RA-23", "I3")
+def test_carried_out_lost_and_refused_again(shared: House) -> None:
+    """A CA that refuses what it has carried out is believed: the client is refused, its challenge still good."""
+    house, middle = behind(shared, lambda asked: Reply(502, asked.pass_on()[:100]))
+    with denials(house) as deny:
+        forge = sound(house, transaction_id="carried out")
+        deny.unavailable(forge)
+        middle.script = lambda asked: asked.failure("2")
+        deny(forge, because="refused by upstream", reached=1)
+        middle.script = Asked.pass_on
+
+
+@pytest.fixture
+def ca(shared: House) -> Iterator[House]:
+    """The usual house, whose CA may be told to misbehave."""
+    yield shared
+    shared.ca.behaviour = Behaviour()
+
+
+@pytest.mark.proves("FT-06", "FT-07", "RA-24", "MSG-60")
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.TRUNCATED, Fault.HTML])
+def test_faults_of_the_answer(ca: House, fault: Fault) -> None:
+    """Half an answer, none, and a page of HTML are not read: the client is told to come again."""
+    with denials(ca) as deny:
+        ca.ca.behaviour = Behaviour(fault=fault)
+        forge = sound(ca, transaction_id=fault.name)
+        deny.unavailable(forge)
+        ca.ca.behaviour = Behaviour()
+        granted(ca, forge)
+
+
+@pytest.mark.proves("FT-09", "HTTP-26", "RA-24")
+@pytest.mark.parametrize("code", [301, 302, 400, 401, 403, 404, 405, 429, 500, 502, 503, 504, 204])
+def test_http_errors(shared: House, outside: list[str], code: int) -> None:
+    """An HTTP error is no answer and no refusal; no redirect is followed, and no demand for a password answered."""
+    headers = {
+        "location": "http://127.0.0.9/evil",
+        "www-authenticate": "Negotiate",
+        "retry-after": "86400",
+    }
+    house, middle = behind(shared, lambda asked: Reply(code, b"no", headers))
+    with denials(house) as deny:
+        deny.unavailable(sound(house), f"status {code}")
+        middle.script = Asked.pass_on
+        granted(house, sound(house))
+    assert not any(name.lower() == b"authorization" for sent in middle.headers for name in sent)
+    assert outside == []
+
+
+@pytest.mark.proves("FT-09", "FT-10", "CERT-14")
+def test_answers_under_other_labels(shared: House) -> None:
+    """A signed answer counts whatever type it is labelled with, and with status 500 as well."""
+    for headers in ({"content-type": "text/html"}, {"content-type": "application/octet-stream"}, {}):
+        house, _ = behind(shared, lambda asked, headers=headers: Reply(200, asked.pass_on(), headers))
+        granted(house, sound(house))
+    house, middle = behind(shared, lambda asked: Reply(500, asked.failure("2").message()))
+    with denials(house) as deny:
+        deny(sound(house), because="refused by upstream", reached=1)
+        middle.script = Asked.pass_on
+
+
+@pytest.mark.proves("FT-08", "FT-10", "MSG-60", "SEC-15")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\0",
+        b"0\x80",
+        b"\x30\x82\xff\xff",
+        b"\x30" * 5000,
+        b"<html>",
+        own_certificate(KEYS[0]).der,
+        der.sequence(der.oid(oid.SIGNED_DATA), der.explicit(0, der.sequence())),
+        der.sequence(der.oid(oid.ENVELOPED_DATA), der.explicit(0, der.sequence())),
+        bytes(2_000_000),
+    ],
+    ids=["none", "nul", "open", "cut", "deep", "page", "certificate", "empty", "envelope", "2 MB"],
+)
+def test_bodies_that_are_no_answer(shared: House, body: bytes) -> None:
+    """What is no CMS, or hardly, under the right type is no answer."""
+    house, middle = behind(shared, lambda asked: Reply(200, body))
+    with denials(house) as deny:
+        deny.unavailable(sound(house), reached=1 if body else 2)
+        middle.script = Asked.pass_on
+
+
+@pytest.mark.proves("AC-113", "FT-08", "SEC-12")
+def test_long_answers(shared: House) -> None:
+    """What exceeds the configured size is not read to its end, whatever stands at its beginning."""
+    house, middle = behind(shared)
+    middle.script = lambda asked: asked.pass_on() + b" " * house.config.upstreams["ca"].answer
+    with denials(house) as deny:
+        deny.unavailable(sound(house), "octets")
+        middle.script = Asked.pass_on
+
+
+@pytest.mark.proves("FT-11", "CAPS-10", "RA-16", "I4")
+def test_nothing_in_answer_to_post(ca: House) -> None:
+    """A CA that answers POST with nothing gets the very same message by GET, and issues once."""
+    house, middle = behind(ca)
+    methods = []
+
+    def mute(asked: Asked) -> bytes:
+        methods.append((asked.request.method, asked.octets))
+        answer = asked.pass_on()
+        return b"" if asked.request.method == b"POST" else answer
+
+    middle.script = mute
+    issued = len(house.state.authority.issued)
+    granted(house, sound(house, transaction_id="mute"))
+    (first, message), (second, again) = methods
+    assert (first, second, message) == (b"POST", b"GET", again)
+    assert len(house.state.authority.issued) == issued + 1
+
+
+@pytest.mark.proves("FT-14", "DR-13", "I4")
+def test_one_request_is_one_message(house: House, line: Line, deny: Denials) -> None:
+    """Whatever goes wrong, a client's request is one message at the CA: nothing is sent again by itself."""
+    for error in LOST:
+        line.error = error
+        deny.unavailable(sound(house), reached=1)
+    line.error = None
+    before = len(house.forwarded)
+    granted(house, sound(house))
+    assert len(house.forwarded) == before + 1
+
+
+@pytest.mark.proves("FT-01", "RA-24", "HTTP-26", "DR-15", "SEC-13")
+def test_before_the_first_look(shared: House) -> None:
+    """An RA whose CA was never reached serves what it can from memory, and the rest as soon as the CA is there."""
+    line = Line(shared.ca)
+    line.error, line.early, line.everything = NotConnected("no connection within 5 s"), True, True
+    house = connected(shared, line)
+    assert ask(house, "GET", "/scep?operation=GetCACaps").status == 200
+    absent = ask(house, "GET", "/scep?operation=GetCACert")
+    assert (absent.status, absent.body) == (502, b"")
+    assert int(absent.headers["retry-after"]) > 0
+    response = post(house, sound(house).message())
+    assert (response.status, response.body) == (503, b"")
+    line.error = None
+    with denials(house):
+        granted(house, sound(house))
+        assert ask(house, "GET", "/scep?operation=GetCACert").status == 200
+
+
+# --- Faults of our own -----------------------------------------------------------------------------------------------
+
+
+class Broken:
+    """Stands for any part of the RA, and fails when it is used."""
+
+    name = "broken"
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def check(self, request: Any) -> Any:
+        raise self.error
+
+    async def identity(self, subject_der: bytes, now: Any) -> Any:
+        raise self.error
+
+    def violations(self, *arguments: Any) -> Any:
+        raise self.error
+
+
+@pytest.mark.proves("FT-59", "DR-6", "I7", "I9", "I10", "HTTP-26", "AC-103")
+@pytest.mark.parametrize(("part", "reached"), [("provider", 0), ("signer", 0), ("issuance", 1)])
+def test_errors_of_our_own(shared: House, part: str, reached: int) -> None:
+    """A part that fails refuses: an empty 500, one record that says so, no text of the exception, nothing more sent."""
+    house = rebuilt(shared, **{part: Broken(RuntimeError(f"canary {shared.challenge}"))})
+    events, forwarded = len(house.events), len(house.forwarded)
+    response = post(house, sound(house, transaction_id=part).message())
+    assert (response.status, response.body) == (500, b"")
+    assert len(house.forwarded) == forwarded + reached
+    ours = [event for event in house.events[events:] if not event["log_namespace"].startswith("scepra.lab")]
+    (record,) = house.records[-1:]
+    assert (record["outcome"], record["transaction"]) == ("error", part)
+    assert len([event for event in ours if event["log_namespace"] == "scepra.audit"]) == 1
+    assert shared.challenge not in repr(ours)
+    with denials(shared):
+        granted(shared, sound(shared, transaction_id=part))
+
+
+class FailingKey(CountingKey):
+    """A key in a device that fails, instead of giving octets of no use."""
+
+    def __init__(self, of: Any, error: Exception) -> None:
+        super().__init__(of)
+        self.error = error
+
+    def decrypt(self, ciphertext: bytes, transport: Any) -> bytes:
+        raise self.error
+
+
+@pytest.mark.proves("I8", "AC-036", "SEC-02", "DR-12")
+@pytest.mark.parametrize("error", [ValueError("padding"), RuntimeError("CKR_ENCRYPTED_DATA_INVALID"), OSError("gone")])
+def test_keys_that_fail(shared: House, error: Exception) -> None:
+    """A key that says why it did not open is not heard: its failure has the one answer of every fault inside."""
+    wrong = masked(post(shared, sound(shared, csr=request(shared, challenge="wrong")).message()).body)
+    generation = shared.authority.keyring.current
+    identity = replace(generation.encryption, key=FailingKey(generation.encryption.key, error))
+    keyring = type(shared.authority.keyring)([replace(generation, encryption=identity)])
+    house = rebuilt(shared, keyring=keyring)
+    forge = sound(house)
+    assert masked(post(house, forge.message()).body) == wrong
+    Denials(house)(forge)
