@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
+from bench.cores import MEASURED, OTHERS, on
 from bench.load import Outcome, Plan, write_requests
 from bench.server import Server, free_port
 from scepra.lab import LabState, build_csr, new_key
@@ -19,7 +21,9 @@ from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identity, SoftwareKey
 from scepra.scep.message import MessageType, build_request, new_nonce
 
-KEYS, REQUESTS = 4, 400
+# More keys than the RA remembers (scepra.scep.publickey), so that it reads one anew for each enrolment, as it would in
+# earnest.
+KEYS, REQUESTS = 48, 384
 _CONFIG = """\
 listen: {{scep: "tcp:{ra_port}:interface=127.0.0.1"}}
 upstreams:
@@ -64,24 +68,19 @@ class Trial:
         configuration.write_text(_CONFIG.format(ra_port=ra_port, ca_port=ca_port, signer=_SIGNERS[strategy]))
         write_requests(directory / "ra.requests", _requests(state, directory / "lab" / "ra.crt"))
         write_requests(directory / "ca.requests", _requests(state, directory / "lab" / "ca.crt"))
-        self._ca = Server(
-            ca_port, directory / "ca.log", sys.executable, "-m", "bench.upstream", str(ca_port), str(directory / "lab")
-        )
+        upstream = (sys.executable, "-m", "bench.upstream", str(ca_port), str(directory / "lab"))
+        self._ca = Server(ca_port, directory / "ca.log", OTHERS, *upstream)
         twistd = str(Path(sys.executable).with_name("twistd"))
-        self._ra = Server(
-            ra_port, directory / "ra.log", twistd, "-n", "--pidfile=", "scepra", "--config", str(configuration)
-        )
+        command = (twistd, "-n", "--pidfile=", "scepra", "--config", str(configuration))
+        self._ra = Server(ra_port, directory / "ra.log", MEASURED, *command)
 
-    def __enter__(self) -> Trial:
-        self._ca.__enter__()
-        self._ra.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ra.__exit__(kind, error, trace)
-        self._ca.__exit__(kind, error, trace)
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start both, and let the CA issue for every request once: from then on it remembers."""
+        with self._ca.running(), self._ra.running():
+            self.direct(REQUESTS, connections=8)
+            self.through_ra(REQUESTS, connections=8)
+            yield
 
     def through_ra(self, count: int, connections: int, pace: float = 0.0) -> Run:
         """Enrol through the RA."""
@@ -95,13 +94,11 @@ class Trial:
 
     def _load(self, name: str, port: int, count: int, connections: int, pace: float) -> Outcome:
         plan = Plan("127.0.0.1", port, "/scep", str(self._directory / f"{name}.requests"), connections, count, pace)
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.load"],
-            input=json.dumps(asdict(plan)),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        command = [sys.executable, "-m", "bench.load"]
+        with on(OTHERS):
+            done = subprocess.run(
+                command, input=json.dumps(asdict(plan)), stdout=subprocess.PIPE, text=True, check=True
+            )
         outcome = Outcome(**json.loads(done.stdout))
         if outcome.failed:
             records = (self._directory / "ra.log").read_text("utf-8").splitlines()

@@ -6,8 +6,11 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+
+from bench.cores import on
 
 PATIENCE = 30.0
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -22,39 +25,55 @@ def free_port() -> int:
 
 
 class Server:
-    """A process that listens on a loopback port."""
+    """A process that listens on a loopback port.
 
-    def __init__(self, port: int, log: Path, *arguments: str) -> None:
-        """
-        Args:
-            port: where it will listen.
-            log: takes its output.
-            arguments: the command.
-        """
+    Args:
+        port: where it will listen.
+        log: takes its output.
+        cores: where it runs.
+        arguments: the command.
+    """
+
+    def __init__(self, port: int, log: Path, cores: Set[int], *arguments: str) -> None:
         self.port = port
         self._log = log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(arguments, stdout=output, stderr=output)
+        self._cores = cores
+        self._arguments = arguments
+        self._pid = 0
 
-    def __enter__(self) -> Server:
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start it, and end it in any case.
+
+        Raises:
+            SystemExit: it does not listen in time.
+        """
+        with self._log.open("wb") as output, on(self._cores):
+            process = subprocess.Popen(self._arguments, stdout=output, stderr=output)
+        self._pid = process.pid
+        try:
+            self._wait(process)
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
+                if process.poll() is not None or time.monotonic() > deadline:
                     raise SystemExit(f"a server did not start:\n{self._log.read_text()}") from None
                 time.sleep(0.05)
             else:
-                return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        self._process.wait(PATIENCE)
+                return
 
     def cpu(self) -> float:
         """CPU seconds so far, user and system."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        fields = Path(f"/proc/{self._pid}/stat").read_text("ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICK

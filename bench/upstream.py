@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from twisted.internet import defer, task
+from twisted.internet.interfaces import IReactorTime
 
 from scepra.lab import Authority, CertificationService, LabState
 from scepra.lab.authority import LIFETIME
@@ -34,7 +35,7 @@ class RememberingAuthority(Authority):
         return known
 
 
-async def serve(reactor: object, port: int, state: Path) -> None:
+async def serve(reactor: IReactorTime, port: int, state: Path) -> None:
     """Serve until the process is ended."""
     authority = RememberingAuthority(LabState.load_or_create(state).authority)
     await listen(reactor, f"tcp:{port}:interface=127.0.0.1", CertificationService(authority))

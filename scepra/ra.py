@@ -236,10 +236,10 @@ class RegistrationAuthority:
         except ScepError as error:
             # Certificates of a CA's RA change: look again once, and read the same answer again. Nothing is sent twice
             # (MSG-60).
-            view = await self.upstream.refresh()
             try:
+                view = await self.upstream.refresh()
                 rep = read_cert_rep(answer, replace(expected, signers=view.signers))
-            except ScepError:
+            except (ScepError, UpstreamError):
                 reason = f"an answer not believed: {error.reason}"
                 raise UpstreamError(self.profile.upstream, reason, sent=True) from error
         record.upstream_status = rep.status.name

@@ -31,7 +31,6 @@ KEY_USAGES = (
     "decipherOnly",
 )
 MAXIMUM = 64 * 1024
-_LIMITS = der.Limits(total=MAXIMUM, integer=1100)
 _ANY_DIGEST = frozenset(Digest)
 
 
@@ -106,7 +105,7 @@ class Certificate:
         Raises:
             Malformed: it is none, or larger than 64 KiB.
         """
-        return cls(der.parse(encoding, _LIMITS))
+        return cls(der.parse(encoding))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and self.der == other.der

@@ -162,6 +162,23 @@ def test_anchors_are_the_profile_s(shared: House, deny: Denials) -> None:
         deny_there(renewal(moved), because="no renewal anchor")
 
 
+@pytest.mark.proves("SEC-10", "AC-049", "MSG-32")
+def test_what_an_anchor_issued(shared: House, deny: Denials) -> None:
+    """An anchor issued what bears its name and its signature; a certificate that is no CA's issued nothing."""
+    named_otherwise = device_certificate(shared, issuer=csrs.subject("Other CA"))
+    deny(renewal(shared, named_otherwise), because="no renewal anchor")
+    device = device_certificate(shared, STRANGER, "gateway.example")
+    careless = with_rules(shared, anchors=(device,))
+    child = certificate(OLD, "device.example", by=(STRANGER, device), validity=(days(-1), days(1)))
+    with denials(careless) as deny_there:
+        deny_there(renewal(careless, child), because="no renewal anchor")
+    encrypting = certificate(STRANGER, "CA", extensions=(ca_extensions()[0], csrs.key_usage(b"\x05\x20")))
+    careless = with_rules(shared, anchors=(encrypting,))
+    child = certificate(OLD, "device.example", by=(STRANGER, encrypting), validity=(days(-1), days(1)))
+    with denials(careless) as deny_there:
+        deny_there(renewal(careless, child), because="no renewal anchor")
+
+
 @pytest.mark.proves("RA-30", "CAPS-07", "CAPS-03")
 def test_profile_without_renewal(shared: House) -> None:
     """Where nothing is renewed, a certificate of the CA's authorises nothing, and Renewal is not listed."""

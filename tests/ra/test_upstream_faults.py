@@ -154,12 +154,14 @@ def test_http_errors(shared: House, outside: list[str], code: int) -> None:
 
 @pytest.mark.proves("FT-09", "FT-10", "CERT-14")
 def test_answers_under_other_labels(shared: House) -> None:
-    """A signed answer counts whatever type it is labelled with, and with status 500 as well."""
+    """A signed answer counts whatever type it is labelled with, and with status 500 as well; a redirect's does not."""
     for headers in ({"content-type": "text/html"}, {"content-type": "application/octet-stream"}, {}):
         house, _ = behind(shared, lambda asked, headers=headers: Reply(200, asked.pass_on(), headers))
         granted(house, sound(house))
-    house, middle = behind(shared, lambda asked: Reply(500, asked.failure("2").message()))
+    house, middle = behind(shared, lambda asked: Reply(302, asked.pass_on(), {"location": "/scep"}))
     with denials(house) as deny:
+        deny.unavailable(sound(house), "status 302")
+        middle.script = lambda asked: Reply(500, asked.failure("2").message())
         deny(sound(house), because="refused by upstream", reached=1)
         middle.script = Asked.pass_on
 
