@@ -32,19 +32,16 @@ from scepra.renewal import RenewalRules
 from scepra.scep import capabilities, cms, transport
 from scepra.scep.algorithm import DIGEST_BY_OID, ContentCipher, Digest
 from scepra.scep.certificate import Certificate
+from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
 from scepra.scep.identity import Keyring
 from scepra.scep.message import (
     Answer,
-    CertRep,
-    Expectation,
     MessageType,
     PKIMessage,
     PKIStatus,
     build_cert_rep,
     build_request,
-    choose_issued,
     new_nonce,
-    read_cert_rep,
     seal_answer,
 )
 from scepra.upstream.client import Upstream

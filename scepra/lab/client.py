@@ -26,20 +26,10 @@ from scepra.scep.algorithm import Algorithms, Digest, Floor
 from scepra.scep.capabilities import Capabilities
 from scepra.scep.certificate import Certificate
 from scepra.scep.certification import self_signed
+from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identity, SoftwareKey
-from scepra.scep.message import (
-    CertRep,
-    Expectation,
-    MessageType,
-    PKIStatus,
-    build_request,
-    choose_issued,
-    issuer_and_serial,
-    issuer_and_subject,
-    new_nonce,
-    read_cert_rep,
-)
+from scepra.scep.message import MessageType, PKIStatus, build_request, issuer_and_serial, issuer_and_subject, new_nonce
 from scepra.scep.transport import CONTENT_TYPE_PKI_MESSAGE, OperationKind, encode_query
 
 

@@ -12,25 +12,22 @@ from hypothesis import strategies as st
 from scepra.errors import FailInfo, Malformed, Refused, ScepError
 from scepra.scep import der, oid
 from scepra.scep.algorithm import Algorithms, ContentCipher, Digest, Floor, KeyTransport
+from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
 from scepra.scep.cms import degenerate
 from scepra.scep.envelope import EnvelopedData, seal_with_password
 from scepra.scep.identity import Generation, Identity, Keyring, SoftwareKey
 from scepra.scep.message import (
     Answer,
-    CertRep,
-    Expectation,
     MessageType,
     PKIMessage,
     PKIStatus,
     build_cert_rep,
     build_request,
-    choose_issued,
     issuer_and_serial,
     issuer_and_subject,
     new_nonce,
     parse_issuer_and_serial,
     parse_issuer_and_subject,
-    read_cert_rep,
     seal_answer,
 )
 from tests import csrs

@@ -21,17 +21,11 @@ from scepra.scep import cms, der, oid
 from scepra.scep.algorithm import ContentCipher, Digest, Floor
 from scepra.scep.capabilities import Capabilities
 from scepra.scep.certificate import Certificate
+from scepra.scep.certrep import Expectation, choose_issued, read_cert_rep
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.envelope import EnvelopedData, RecipientInfo
 from scepra.scep.identity import SoftwareKey
-from scepra.scep.message import (
-    Expectation,
-    PKIMessage,
-    PKIStatus,
-    choose_issued,
-    parse_issuer_and_subject,
-    read_cert_rep,
-)
+from scepra.scep.message import PKIMessage, PKIStatus, parse_issuer_and_subject
 from scepra.scep.transport import parse_operation
 from tests import csrs
 

@@ -22,9 +22,10 @@ from twisted.web.server import NOT_DONE_YET
 
 from scepra.errors import UpstreamError
 from scepra.lab import Authority, Behaviour, CertificationService, Faces, Fault
+from scepra.scep.certrep import Expectation, choose_issued, read_cert_rep
 from scepra.scep.cms import degenerate
 from scepra.scep.identity import SoftwareKey
-from scepra.scep.message import Expectation, MessageType, PKIStatus, build_request, choose_issued, read_cert_rep
+from scepra.scep.message import MessageType, PKIStatus, build_request
 from scepra.scep.transport import OperationKind, parse_operation, split_target
 from scepra.upstream.client import Upstream
 from tests.rig.material import NOW, authority, key, request, self_signed_identity
