@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from scepra.ra import RegistrationAuthority
 from scepra.renewal import RenewalRules
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Keyring
-from scepra.upstream.client import Upstream
+from scepra.upstream.client import Upstream, utc_now
 from scepra.upstream.signer import EphemeralSelfSigned, RACertificate, UpstreamSigner
 from scepra.web.limits import Limits
 from scepra.web.resource import ScepResource
@@ -44,11 +44,6 @@ R = TypeVar("R")
 
 class Reactor(IReactorCore, IReactorTime, IReactorTCP):
     """What the RA needs of a reactor; the default one provides it."""
-
-
-def utc_now() -> datetime:
-    """The time of day, UTC."""
-    return datetime.now(UTC)
 
 
 def assemble(settings: model.Config, reactor: Reactor, now: Callable[[], datetime] = utc_now) -> IService:

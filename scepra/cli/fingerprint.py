@@ -14,10 +14,11 @@ from scepra.config.value import Url
 from scepra.errors import ScepError, UpstreamError
 from scepra.scep.capabilities import KEYWORDS, Capabilities
 from scepra.scep.certificate import Certificate
+from scepra.scep.cms import parse_ca_certificates
 from scepra.scep.transport import OperationKind
 from scepra.upstream.connection import Limits
 from scepra.upstream.exchange import Exchange
-from scepra.upstream.view import is_ra, issued, parse_ca_certificates
+from scepra.upstream.view import is_ra, issued
 
 DIGESTS = {"sha256": "SHA-256", "sha1": "SHA-1", "md5": "MD5"}
 ANSWER = 1024 * 1024

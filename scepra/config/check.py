@@ -19,14 +19,12 @@ from scepra.config.upstream import CertificateSigner, Upstream
 from scepra.errors import Refused
 from scepra.policy import openness
 from scepra.scep.algorithm import ContentCipher, Digest
-from scepra.scep.transport import read_path
+from scepra.scep.transport import ADMINISTRATION_PAGE, read_path
 
 # A static challenge worth fewer bits than the first is refused, fewer than the second warned about (AC-094).
 GUESSABLE, WEAK = 32, 64
 # Clients give up after 30 s (HTTP-29, RA-24).
 PATIENCE = 25.0
-# NDES's administration page is never served (AC-014).
-_NEVER = ("certsrv", "mscep_admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ def _paths(profiles: Mapping[str, Profile]) -> Iterator[Finding]:
             except Refused as refused:
                 yield Finding(path, refused.reason)
                 continue
-            if segments == _NEVER:
+            if segments == ADMINISTRATION_PAGE:
                 yield Finding(path, "this is NDES's administration page, which is never served (AC-014)")
                 continue
             first = default.setdefault(segments, name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import os
 import re
@@ -15,11 +13,10 @@ from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonS
 
 from scepra.config.section import Surroundings
 from scepra.errors import Malformed
-from scepra.scep.certificate import Certificate
+from scepra.scep.certificate import Certificate, split_pem
 
 MAXIMUM = 64 * 1024
 _HEX = re.compile(r"[0-9a-f]{64}")
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
 _FORM = "expected sha256:HEX (64 hexadecimal digits) or file:PATH of the CA certificate"
 
 
@@ -64,15 +61,14 @@ def _pin_of(path: Path, shown: str) -> Fingerprint:
             content = file.read(MAXIMUM + 1)
     except OSError as error:
         raise ValueError(f"the file {shown} cannot be read: {os.strerror(error.errno or 0)}") from None
-    blocks = _PEM.findall(content)
-    if len(blocks) > 1:
-        raise ValueError(f"the file {shown} holds {len(blocks)} certificates: a pin is one")
     try:
-        encoding = base64.b64decode(b"".join(blocks[0].split()), validate=True) if blocks else content
-        certificate = Certificate.parse(encoding)
-    except (binascii.Error, Malformed):
+        encodings = split_pem(content)
+        if len(encodings) > 1:
+            raise ValueError(f"the file {shown} holds {len(encodings)} certificates: a pin is one")
+        certificate = Certificate.parse(encodings[0])
+    except Malformed:
         raise ValueError(f"the file {shown} holds no certificate") from None
-    return Fingerprint(hashlib.sha256(encoding).digest(), certificate)
+    return Fingerprint(hashlib.sha256(certificate.der).digest(), certificate)
 
 
 Pin = Annotated[

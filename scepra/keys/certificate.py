@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
-import re
 from pathlib import Path
 
 from scepra.errors import ConfigError, Malformed, Problem
-from scepra.scep.certificate import Certificate
+from scepra.scep.certificate import Certificate, split_pem
 
 MAXIMUM = 256 * 1024
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
 
 
 def wrong(path: Path, sentence: str) -> ConfigError:
@@ -39,10 +35,9 @@ def read_certificates(path: Path) -> tuple[Certificate, ...]:
 def parse_certificates(content: bytes, path: Path) -> tuple[Certificate, ...]:
     """As :func:`read_certificates`, of a content that was read already; *path* is only named."""
     try:
-        blocks = [base64.b64decode(b"".join(block.split()), validate=True) for block in _PEM.findall(content)]
-        certificates = tuple(Certificate.parse(encoding) for encoding in blocks or [content])
+        certificates = tuple(map(Certificate.parse, split_pem(content)))
         for certificate in certificates:
             _ = certificate.public_key
-    except (binascii.Error, Malformed):
+    except Malformed:
         raise wrong(path, "holds no certificate, or one that is damaged") from None
     return certificates

@@ -19,7 +19,7 @@ from scepra.errors import FailInfo, Refused, ScepError
 from scepra.lab.authority import utc_now
 from scepra.lab.behaviour import PERMISSIVE
 from scepra.lab.csr import RequestedExtension, build_csr
-from scepra.lab.discovery import Discovery, read_certificates
+from scepra.lab.discovery import Discovery
 from scepra.lab.http import HTTP, read
 from scepra.lab.key import PrivateKey, new_key
 from scepra.scep.algorithm import Algorithms, Digest, Floor
@@ -27,6 +27,7 @@ from scepra.scep.capabilities import Capabilities
 from scepra.scep.certificate import Certificate
 from scepra.scep.certification import self_signed
 from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
+from scepra.scep.cms import parse_ca_certificates
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identity, SoftwareKey
 from scepra.scep.message import MessageType, PKIStatus, build_request, issuer_and_serial, issuer_and_subject, new_nonce
@@ -146,7 +147,7 @@ class Client:
         except Refused:
             capabilities = Capabilities()  # CAPS-08
         body = await self._fetch(OperationKind.GET_CA_CERT)
-        certificates = self._believed(read_certificates(body))
+        certificates = self._believed(parse_ca_certificates(body))
         self._discovery = Discovery(capabilities, certificates)
         return self._discovery
 

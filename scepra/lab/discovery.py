@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scepra.errors import Malformed, ScepError
 from scepra.scep.algorithm import Algorithms, ContentCipher, Digest
 from scepra.scep.capabilities import Capabilities
 from scepra.scep.certificate import Certificate, choose_encryption
-from scepra.scep.cms import parse_degenerate
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +32,3 @@ class Discovery:
         digest = next((item for item in (Digest.SHA256, Digest.SHA512) if self.capabilities.digest(item)), Digest.SHA1)
         aes = self.capabilities.cipher(ContentCipher.AES128_CBC)
         return Algorithms(digest, ContentCipher.AES128_CBC if aes else ContentCipher.DES_EDE3_CBC)
-
-
-def read_certificates(body: bytes) -> tuple[Certificate, ...]:
-    """The certificates of a GetCACert answer: one bare, or those of a certs-only message, whatever its label (CERT-14).
-
-    Raises:
-        ScepError: it holds none.
-    """
-    try:
-        return (Certificate.parse(body),)
-    except Malformed:
-        certificates = tuple(map(Certificate.parse, parse_degenerate(body).certificates))
-    if not certificates:
-        raise ScepError("an answer without certificates")
-    return certificates

@@ -6,6 +6,8 @@ version 1, illegal characters in PrintableString, MD5 signatures) still has an i
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import re
 from collections.abc import Iterable
@@ -279,3 +281,19 @@ def choose_encryption(certificates: Iterable[Certificate]) -> Certificate | None
     ranked = [(rank(certificate), index) for index, certificate in enumerate(usable)]
     best = min(((place, index) for place, index in ranked if place is not None), default=None)
     return usable[best[1]] if best is not None else None
+
+
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
+
+
+def split_pem(content: bytes) -> tuple[bytes, ...]:
+    """What the certificates in a PEM file decode to, in its order; *content* itself where it has none, since it is DER.
+
+    Raises:
+        Malformed: a block is no base64.
+    """
+    try:
+        blocks = [base64.b64decode(b"".join(block.split()), validate=True) for block in _PEM.findall(content)]
+    except binascii.Error as error:
+        raise Malformed("a certificate in PEM that is no base64") from error
+    return tuple(blocks) or (content,)

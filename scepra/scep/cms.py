@@ -325,3 +325,20 @@ def parse_degenerate(encoding: bytes, limit: int = 32) -> Degenerate:
     if len(certificates) > limit or len(crls) > limit:
         raise Malformed("too many certificates or CRLs")
     return Degenerate(tuple(node.raw for node in certificates if node.tag == der.SEQUENCE), crls)
+
+
+def parse_ca_certificates(body: bytes) -> tuple[Certificate, ...]:
+    """The certificates of a GetCACert answer: one bare, or a certs-only message, whatever it is labelled (CERT-14).
+
+    Raises:
+        Malformed: it is neither, or empty.
+    """
+    first = der.parse_prefix(body)
+    if body[first.end :].strip():
+        raise Malformed("octets follow the certificates")
+    if first.sequence(1)[0].tag != der.OBJECT_IDENTIFIER:
+        return (Certificate.parse(first.raw),)
+    certificates = tuple(dict.fromkeys(map(Certificate.parse, parse_degenerate(first.raw).certificates)))
+    if not certificates:
+        raise Malformed("no certificate at all")
+    return certificates

@@ -222,6 +222,10 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
     return path, query
 
 
+# NDES's administration page: clients are pointed at the mscep.dll below it, but it is itself never served (AC-014).
+ADMINISTRATION_PAGE = ("certsrv", "mscep_admin")
+
+
 def read_path(path: bytes) -> tuple[str, ...]:
     """The segments of a path that tell profiles apart (HTTP-14, HTTP-15).
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scepra.config.upstream import Upstream
-from scepra.errors import Malformed, ScepError, UpstreamError
-from scepra.scep import der, oid
+from scepra.errors import ScepError, UpstreamError
+from scepra.scep import oid
 from scepra.scep.algorithm import Floor
 from scepra.scep.capabilities import AES, POST_PKI_OPERATION, Capabilities
 from scepra.scep.certificate import Certificate, choose_encryption
-from scepra.scep.cms import parse_degenerate
+from scepra.scep.cms import parse_ca_certificates
 
 # What RFC 8894, 3.5.2 has SCEPStandard stand for.
 _STANDARD = frozenset((AES, POST_PKI_OPERATION, "SHA-256"))
@@ -78,23 +78,6 @@ def build_view(name: str, settings: Upstream, caps: bytes, ca_cert: bytes, now: 
         missing=frozenset(settings.expect_capabilities) - listed,
         expires=min(end for certificate in trust.trusted if (end := certificate.not_after) is not None),
     )
-
-
-def parse_ca_certificates(body: bytes) -> tuple[Certificate, ...]:
-    """The certificates of a GetCACert answer: one bare, or a certs-only message, whatever it is labelled (CERT-14).
-
-    Raises:
-        Malformed: it is neither, or empty.
-    """
-    first = der.parse_prefix(body)
-    if body[first.end :].strip():
-        raise Malformed("octets follow the certificates")
-    if first.sequence(1)[0].tag != der.OBJECT_IDENTIFIER:
-        return (Certificate.parse(first.raw),)
-    certificates = tuple(dict.fromkeys(map(Certificate.parse, parse_degenerate(first.raw).certificates)))
-    if not certificates:
-        raise Malformed("no certificate at all")
-    return certificates
 
 
 def is_ra(certificate: Certificate) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from scepra.errors import Refused
-from scepra.scep.transport import read_path
+from scepra.scep.transport import ADMINISTRATION_PAGE, read_path
 
 
 class Authority(Protocol):
@@ -45,10 +45,6 @@ class Route:
     ca_identifiers: Iterable[str] = ()
 
 
-# NDES's administration page: clients are pointed at the mscep.dll below it, but it is itself never served (AC-014).
-_NEVER = ("certsrv", "mscep_admin")
-
-
 class Routes:
     """Paths and CA identifiers to authorities: two dictionaries, filled once."""
 
@@ -69,7 +65,7 @@ class Routes:
                     segments = read_path(path.encode())
                 except Refused as refused:
                     raise ValueError(f"{path}: {refused.reason}") from None
-                if segments == _NEVER:
+                if segments == ADMINISTRATION_PAGE:
                     raise ValueError(f"{path}: NDES's administration page is not served")
                 default = self._default.setdefault(segments, route.authority)
                 if default is not route.authority and not identifiers:

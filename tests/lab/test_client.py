@@ -11,11 +11,10 @@ from twisted.web.resource import Resource
 
 from scepra.errors import Refused, ScepError
 from scepra.lab import Behaviour, CertificationService, Client, Discovery, Faces
-from scepra.lab.discovery import read_certificates
 from scepra.lab.http import MAXIMUM
 from scepra.scep.algorithm import Algorithms, ContentCipher, Digest
 from scepra.scep.capabilities import Capabilities
-from scepra.scep.cms import degenerate
+from scepra.scep.cms import degenerate, parse_ca_certificates
 
 from .conftest import CHALLENGE, NOW, URL, run
 
@@ -59,15 +58,15 @@ def test_duration_is_measured_on_the_clock_that_is_given(connect: Connect) -> No
 def test_certificates_are_read_whatever_they_are_labelled(faces: Faces, service: CertificationService) -> None:
     """A bare certificate and a certs-only message are told apart by what they are, not by their label."""
     ca, other = service.authority.certificate, service.authority.issue_ra("RA").certificate
-    assert read_certificates(ca.der) == (ca,)
-    assert read_certificates(degenerate([other.der, ca.der])) == (other, ca)
+    assert parse_ca_certificates(ca.der) == (ca,)
+    assert parse_ca_certificates(degenerate([other.der, ca.der])) == (other, ca)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html></html>", degenerate()])
 def test_answers_without_certificates_are_refused(body: bytes) -> None:
     """What holds no certificate is no GetCACert answer."""
     with pytest.raises(ScepError):
-        read_certificates(body)
+        parse_ca_certificates(body)
 
 
 def test_pin_of_another_ca(connect: Connect) -> None:

@@ -12,8 +12,8 @@ from scepra.errors import FailInfo
 from scepra.scep import der, oid
 from scepra.scep.algorithm import ContentCipher, Digest
 from scepra.scep.certificate import Certificate
-from scepra.scep.cms import parse_degenerate
-from scepra.upstream.view import UpstreamView, parse_ca_certificates
+from scepra.scep.cms import parse_ca_certificates, parse_degenerate
+from scepra.upstream.view import UpstreamView
 from tests import csrs
 from tests.rig.denial import Denials
 from tests.rig.device import KEY, ask, ca_key, granted, request, sound

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from scepra.config.load import load
 from scepra.config.model import Config
 from scepra.lab import CertificationService, Client, LabState
 from scepra.ra import RegistrationAuthority
-from scepra.upstream.client import Upstream
+from scepra.upstream.client import Upstream, utc_now
 from scepra.web.resource import ScepResource
 
 T = TypeVar("T")
@@ -113,11 +113,6 @@ class House:
 def lab_state(directory: Path) -> LabState:
     """The lab in a directory, read once: OpenSSL takes its time to check each RSA key."""
     return LabState.load_or_create(directory)
-
-
-def utc_now() -> datetime:
-    """The time of day."""
-    return datetime.now(UTC)
 
 
 @contextmanager

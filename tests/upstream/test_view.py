@@ -15,9 +15,9 @@ from scepra.lab.key import new_key
 from scepra.scep.algorithm import Digest
 from scepra.scep.capabilities import Capabilities
 from scepra.scep.certificate import Certificate
-from scepra.scep.cms import degenerate
+from scepra.scep.cms import degenerate, parse_ca_certificates
 from scepra.scep.identity import Identity
-from scepra.upstream.view import UpstreamView, build_view, parse_ca_certificates
+from scepra.upstream.view import UpstreamView, build_view
 from tests.rig.material import DAY, NOW, ec_key, key
 
 from .material import YEAR, made, settings
