@@ -47,6 +47,5 @@ def build_csr(
         builder = builder.add_extension(extension, critical=critical)
     if challenge is not None:
         builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode("utf-8"))
-    # mypy: a request may be signed with any of the digests of SCEP, which the library's stubs list one by one.
-    signed = builder.sign(key, digest.hash)  # type: ignore[arg-type]
+    signed = builder.sign(key, digest.hash)  # type: ignore[arg-type]  # the stubs list digests one by one
     return signed.public_bytes(Encoding.DER)

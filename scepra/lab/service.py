@@ -133,7 +133,7 @@ class CertificationService(Resource):
             challenge: what every initial enrolment must know; None asks for none.
             behaviour: how the CA behaves at first.
         """
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted has no type for it
         self.authority = authority
         self.challenge = challenge
         self.behaviour = behaviour

@@ -151,7 +151,7 @@ class NoPool(HTTPConnectionPool):
         attempt = endpoint.connect(self._connecting)
         patience = reactor.callLater(min(limits.connect, limits.total), attempt.cancel)
         try:
-            connection: Connection = await attempt  # type: ignore[assignment]
+            connection: Connection = await attempt  # type: ignore[assignment]  # Connecting makes no other
         except Exception as error:
             late = isinstance(error, TimeoutError) or not patience.active()
             raise NotConnected(f"no connection within {limits.connect:g} s" if late else _describe(error)) from error

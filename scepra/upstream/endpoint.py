@@ -119,7 +119,7 @@ class Secured:
         except BaseException:
             connection.transport.abortConnection()
             raise
-        return connection  # type: ignore[no-any-return]
+        return connection  # type: ignore[no-any-return]  # connect() is untyped
 
 
 @implementer(IAgentEndpointFactory)

@@ -59,7 +59,7 @@ class BoundedSite(server.Site):
     def log(self, request: http.Request) -> None:
         """The resource knows better what to say."""
 
-    def buildProtocol(self, addr: IAddress | None) -> BoundedChannel:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress | None) -> BoundedChannel:  # type: ignore[override]  # narrower
         """A channel for a new connection, which will ask to be admitted."""
         channel: BoundedChannel = super().buildProtocol(addr)
         channel.limits = self.limits
