@@ -42,9 +42,13 @@ class EnrolmentRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChallengeAccepted:
-    """The challenge is good for this request; ``credential_id`` names it in records without revealing it."""
+    """The challenge is good for this request; ``credential_id`` names it in records without revealing it.
+
+    ``once`` says that it is good for one public key only: it is reserved for the first that passes everything (DR-8).
+    """
 
     credential_id: str
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,23 @@ class Approve:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """The request waits for people: how many different ones must approve, how long it may wait, and why.
+
+    ``approvals`` is 1 or 2; ``expires`` in seconds from when the request came in; ``reason`` is for the operator and
+    repeats nothing that the client sent.
+    """
+
+    approvals: int
+    expires: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reject:
     """The request is refused, for every one of these reasons."""
 
     violations: tuple[Violation, ...]
 
 
-Decision = Approve | Reject
+Decision = Approve | Hold | Reject

@@ -6,12 +6,12 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import click
 
@@ -27,6 +27,13 @@ from scepra.scep.message import MessageType
 
 _PEM = re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----([^-]*)-----END (?:NEW )?CERTIFICATE REQUEST-----")
 
+Outcome = Literal["approve", "hold", "reject"]
+_CONCLUSIONS: Mapping[Outcome, str] = {
+    "approve": "approved: it would be forwarded",
+    "hold": "held: it would be forwarded once people have approved it",
+    "reject": "refused: it would not be forwarded",
+}
+
 
 @click.command()
 @click.argument("csr", type=click.File("rb"))
@@ -34,7 +41,7 @@ _PEM = re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----([^-]*)-----END
 @click.option("--profile", "name", required=True, help="The profile whose rules decide.")
 @click.option("--challenge", help="Judge this challenge in the place of the CSR's own; other users see it in `ps`.")
 @click.option("--challenge-file", type=click.File("rb"), help="The same from a file, without the line end after it.")
-@click.option("--source", help="The client's IP address; needed where the profile has a source rule.")
+@click.option("--source", help="The client's IP address; needed where a rule looks at it.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object, for scripts.")
 @click.pass_context
 def decide(
@@ -53,7 +60,8 @@ def decide(
     judged is the one in the CSR, as a device would send it; a CSR that has none yet is tried with
     --challenge or --challenge-file. Nothing is sent, recorded or used up, and no challenge is shown.
 
-    Exits with 0 if the request would be forwarded, with 1 if it would be refused, with 2 if it cannot be judged.
+    Exits with 0 if the request would be forwarded, at once or after people have approved it, with 1 if it would be
+    refused, with 2 if it cannot be judged.
     """
     profile = _profile(file, name)
     password = _password(challenge, challenge_file)
@@ -67,14 +75,14 @@ def decide(
         if password is not None:
             request = replace(request, challenge_password=password)
         reports = _judge(profile, name, request, address)
-    approved = all(report.ok for report in reports)
+    outcome = _outcome(reports)
     if as_json:
         click.echo(
-            json.dumps({"approved": approved, "profile": name, "rules": [asdict(each) for each in reports]}, indent=2)
+            json.dumps({"outcome": outcome, "profile": name, "rules": [asdict(each) for each in reports]}, indent=2)
         )
     else:
-        click.echo("\n".join(_lines(reports, approved)))
-    context.exit(0 if approved else 1)
+        click.echo("\n".join(_lines(reports, outcome)))
+    context.exit(1 if outcome == "reject" else 0)
 
 
 def _judge(profile: Profile, name: str, csr: CertificationRequest, source: str) -> tuple[RuleReport, ...]:
@@ -107,13 +115,21 @@ def _possession(profile: Profile, csr: CertificationRequest) -> RuleReport:
     return RuleReport("possession", looked_at, "ok", True)
 
 
-def _lines(reports: tuple[RuleReport, ...], approved: bool) -> Iterator[str]:
+def _outcome(reports: tuple[RuleReport, ...]) -> Outcome:
+    """What comes of it all: a single objection outweighs a hold."""
+    if not all(report.ok for report in reports):
+        return "reject"
+    return "hold" if any(report.hold for report in reports) else "approve"
+
+
+def _lines(reports: tuple[RuleReport, ...], outcome: Outcome) -> Iterator[str]:
     width = max(len(report.rule) for report in reports)
     for report in reports:
-        yield f"{'ok    ' if report.ok else 'REFUSE'} {report.rule:{width}}  {report.looked_at}"
-        if not report.ok:
+        mark = "REFUSE" if not report.ok else "HOLD" if report.hold else "ok"
+        yield f"{mark:6} {report.rule:{width}}  {report.looked_at}"
+        if mark != "ok":
             yield f"{'':{width + 9}}{report.said}"
-    yield "approved: it would be forwarded" if approved else "refused: it would not be forwarded"
+    yield _CONCLUSIONS[outcome]
 
 
 def _profile(file: Path, name: str) -> Profile:
@@ -145,8 +161,8 @@ def _password(challenge: str | None, file: BinaryIO | None) -> str | None:
 def _address(profile: Profile, source: str | None) -> str:
     """The client's address, checked; "" where it does not matter."""
     if source is None:
-        if any(rule.kind == "source" for rule in profile.policy):
-            raise click.UsageError("the profile has a source rule: say --source, the client's IP address")
+        if any(rule.source or (rule.hold and rule.hold.when.source) for rule in profile.policy):
+            raise click.UsageError("a rule of the profile looks at the source: say --source, the client's IP address")
         return ""
     try:
         return str(ip_address(source))

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from scepra.config.challenge import StaticChallenge
 from scepra.config.document import Path
-from scepra.config.model import Limits
+from scepra.config.model import Limits, Listen
 from scepra.config.profile import Profile
 from scepra.config.refusal import suggestion
+from scepra.config.store import Store
 from scepra.config.upstream import CertificateSigner, Upstream
 from scepra.errors import Refused
 from scepra.policy import openness
@@ -25,6 +26,8 @@ from scepra.scep.transport import ADMINISTRATION_PAGE, read_path
 GUESSABLE, WEAK = 32, 64
 # Clients give up after 30 s (HTTP-29, RA-24).
 PATIENCE = 25.0
+# Finished transactions are kept for at least a week (MSG-44).
+WEEK = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,10 @@ class Finding:
 class Sections:
     """The sections that could be read, all of them if ``complete``; the names of all upstreams, readable or not."""
 
+    listen: Listen | None = None
+    workers: int | None = None
     limits: Limits | None = None
+    store: Store | None = None
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     upstream_names: Collection[str] = ()
@@ -49,8 +55,12 @@ class Sections:
 
 def check(sections: Sections) -> Iterator[Finding]:
     """Every finding between and within the sections."""
+    if sections.listen is not None:
+        yield from _workers(sections.listen, sections.workers)
     if sections.limits is not None:
         yield from _limits(sections.limits)
+    if sections.store is not None:
+        yield from _store(sections.store)
     for name, upstream in sections.upstreams.items():
         yield from _upstream(name, upstream)
         if sections.limits is not None and upstream.timeout >= sections.limits.answer_deadline:
@@ -64,9 +74,24 @@ def check(sections: Sections) -> Iterator[Finding]:
             yield Finding(("upstreams", name), "no profile uses this upstream", "warning")
 
 
+def _workers(listen: Listen, workers: int | None) -> Iterator[Finding]:
+    if workers is not None and workers > 1 and not listen.shareable:
+        yield Finding(("workers",), "several processes can share no endpoints under listen but those of tcp:PORT")
+
+
 def _limits(limits: Limits) -> Iterator[Finding]:
     if limits.connections_per_address > limits.connections:
         yield Finding(("limits", "connections-per-address"), "more than connections in all")
+
+
+def _store(store: Store) -> Iterator[Finding]:
+    if store.password_file is not None and not store.is_postgresql:
+        yield Finding(("store", "password-file"), "a password is for PostgreSQL: SQLite asks for none")
+    kept, path = store.retention, ("store", "retention")
+    if kept.challenges < kept.transactions:
+        yield Finding((*path, "challenges"), "shorter than transactions: a used challenge would be good again (SEC-07)")
+    if kept.transactions < WEEK:
+        yield Finding((*path, "transactions"), "shorter than 7d: clients may come back for days (MSG-44)", "warning")
 
 
 def _upstream(name: str, upstream: Upstream) -> Iterator[Finding]:
@@ -85,7 +110,18 @@ def _upstream(name: str, upstream: Upstream) -> Iterator[Finding]:
         yield Finding(
             (*path, "timeout"), "longer than 25s: clients that give up after 30s never see such an answer", "warning"
         )
+    yield from _queue(path, upstream)
     yield from _legacy(path, upstream.legacy)
+
+
+def _queue(path: Path, upstream: Upstream) -> Iterator[Finding]:
+    queue, path = upstream.queue, (*path, "queue")
+    if queue.concurrency > upstream.concurrency:
+        yield Finding((*path, "concurrency"), "more than the upstream's concurrency, which includes it")
+    if queue.first_poll > queue.longest_poll:
+        yield Finding((*path, "first-poll"), "longer than longest-poll")
+    if queue.give_up_after <= queue.longest_poll:
+        yield Finding((*path, "give-up-after"), "not longer than longest-poll")
 
 
 def _legacy(path: Path, legacy: Collection[str]) -> Iterator[Finding]:
@@ -105,6 +141,8 @@ def _profile(name: str, profile: Profile, sections: Sections) -> Iterator[Findin
         yield Finding(
             (*path, "capabilities"), "without SHA-1, SHA-256 and SHA-512 Apple's devices refuse the server (CAPS-06)"
         )
+    if not profile.polling and any(rule.hold is not None for rule in profile.policy):
+        yield Finding((*path, "polling"), "must be true: what the rule hold keeps back can only be polled for")
     yield from _legacy(path, profile.legacy)
     yield from _renewal(path, profile, sections.upstreams.get(profile.upstream))
     yield from _challenge((*path, "challenge"), profile)

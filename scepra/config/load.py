@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from scepra.config import refusal
 from scepra.config.challenge import StaticChallenge
 from scepra.config.check import Sections, check
 from scepra.config.document import MAXIMUM, Document
-from scepra.config.model import Config, Limits
+from scepra.config.model import Config, Limits, Listen, Store, Workers
 from scepra.config.profile import Profile
 from scepra.config.section import Surroundings
 from scepra.config.upstream import Upstream
 from scepra.errors import ConfigError, Problem
 
-M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,16 @@ def parse(content: bytes, file: str, surroundings: Surroundings, mode: int = 0o6
     config = None
     try:
         config = Config.model_validate(document.data, by_alias=True, by_name=False, context=surroundings)
-        sections = Sections(config.limits, config.upstreams, config.profiles, config.upstreams, complete=True)
+        sections = Sections(
+            listen=config.listen,
+            workers=config.workers,
+            limits=config.limits,
+            store=config.store,
+            upstreams=config.upstreams,
+            profiles=config.profiles,
+            upstream_names=config.upstreams,
+            complete=True,
+        )
     except ValidationError as error:
         found += refusal.problems(error, document, surroundings)
         sections = _readable(document.data, surroundings)
@@ -101,26 +110,28 @@ def parse(content: bytes, file: str, surroundings: Surroundings, mode: int = 0o6
 
 def _readable(data: Mapping[str, object], surroundings: Surroundings) -> Sections:
     """Those sections of refused data that are right by themselves."""
-    limits = _valid(Limits, data.get("limits", {}), surroundings)
     upstreams, profiles = data.get("upstreams"), data.get("profiles")
     return Sections(
-        limits,
-        dict(_valid_values(Upstream, upstreams, surroundings)),
-        dict(_valid_values(Profile, profiles, surroundings)),
-        tuple(upstreams) if isinstance(upstreams, Mapping) else (),
+        listen=_valid(TypeAdapter(Listen), data.get("listen", {}), surroundings),
+        workers=_valid(TypeAdapter(Workers), data.get("workers"), surroundings),
+        limits=_valid(TypeAdapter(Limits), data.get("limits", {}), surroundings),
+        store=_valid(TypeAdapter(Store), data.get("store", {}), surroundings),
+        upstreams=dict(_valid_values(TypeAdapter(Upstream), upstreams, surroundings)),
+        profiles=dict(_valid_values(TypeAdapter(Profile), profiles, surroundings)),
+        upstream_names=tuple(upstreams) if isinstance(upstreams, Mapping) else (),
     )
 
 
-def _valid_values(model: type[M], data: object, surroundings: Surroundings) -> Iterator[tuple[str, M]]:
+def _valid_values(kind: TypeAdapter[T], data: object, surroundings: Surroundings) -> Iterator[tuple[str, T]]:
     for name, value in data.items() if isinstance(data, Mapping) else ():
-        section = _valid(model, value, surroundings)
+        section = _valid(kind, value, surroundings)
         if section is not None:
             yield name, section
 
 
-def _valid(model: type[M], data: object, surroundings: Surroundings) -> M | None:
+def _valid(kind: TypeAdapter[T], data: object, surroundings: Surroundings) -> T | None:
     try:
-        return model.model_validate(data, by_alias=True, by_name=False, context=surroundings)
+        return kind.validate_python(data, by_alias=True, by_name=False, context=surroundings)
     except ValidationError:
         return None
 

@@ -7,6 +7,7 @@ durations are seconds (float), sizes octets, paths absolute or relative to the c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -19,8 +20,12 @@ from scepra.config.pin import Fingerprint
 from scepra.config.profile import CACertificates, OfferedCapabilities, Profile, Renewal, Reply
 from scepra.config.secret import Secret
 from scepra.config.section import Section
-from scepra.config.upstream import CertificateSigner, EphemeralSigner, Upstream
+from scepra.config.store import Retention, Store
+from scepra.config.upstream import CertificateSigner, EphemeralSigner, Queue, Upstream
 from scepra.config.value import Count, Distinct, Endpoint, Label, Listed, Network, Octets, Seconds
+
+MOST_WORKERS = 64
+Workers = Annotated[Count, Field(le=MOST_WORKERS)]
 
 
 class Listen(Section):
@@ -34,6 +39,11 @@ class Listen(Section):
         default=(),
         description="Addresses of reverse proxies whose X-Forwarded-For is believed; from others it is ignored.",
     )
+
+    @property
+    def shareable(self) -> bool:
+        """Whether several processes can listen there, each at a socket of its own."""
+        return all(endpoint.startswith("tcp:") for endpoint in self.scep)
 
 
 class Limits(Section):
@@ -64,13 +74,32 @@ class Config(Section):
     """A configuration file."""
 
     listen: Listen = Field(default_factory=Listen, description="Where the RA listens.")
+    workers: Workers | None = Field(
+        default=None,
+        description="How many processes serve clients. Without this key: one for each processor core if all endpoints"
+        " are tcp:PORT, else one; several processes need such endpoints.",
+    )
+    shutdown_grace: Seconds = Field(
+        default=25.0, ge=0, description="How long requests under way may take to end after SIGTERM."
+    )
     limits: Limits = Field(default_factory=Limits, description="What bounds a client.")
+    # Made from nothing as if read from the file, so that paths start from its directory.
+    store: Store = Field(
+        default_factory=dict, validate_default=True, description="The database in which transactions are kept."
+    )
     upstreams: Annotated[Mapping[Label, Upstream], Field(min_length=1)] = Field(
         description="The SCEP CAs that requests are forwarded to, by name."
     )
     profiles: Annotated[Mapping[Label, Profile], Field(min_length=1)] = Field(
         description="The faces of the RA, by name: paths, credentials, policy."
     )
+
+    @property
+    def processes(self) -> int:
+        """How many processes serve clients; cores are those that this process may run on."""
+        if self.workers is not None:
+            return self.workers
+        return min(len(os.sched_getaffinity(0)), MOST_WORKERS) if self.listen.shareable else 1
 
 
 __all__ = [
@@ -89,11 +118,14 @@ __all__ = [
     "NoChallenge",
     "OfferedCapabilities",
     "Profile",
+    "Queue",
     "Renewal",
     "Reply",
+    "Retention",
     "Secret",
     "Section",
     "SplitIdentity",
     "StaticChallenge",
+    "Store",
     "Upstream",
 ]

@@ -106,6 +106,11 @@ class Profile(Section):
         default_factory=CACertificates, description="Which CA certificates GetCACert holds."
     )
     reply: Reply = Field(default_factory=Reply, description="How answers are made.")
+    polling: Flag = Field(
+        default=True,
+        description="Whether its clients can poll: what cannot be answered at once is PENDING to them; to others, 503"
+        " with Retry-After.",
+    )
     policy: Policy = Field(default=(), description="The rules that every request must satisfy.")
     legacy: Annotated[tuple[Legacy, ...], Distinct] = Field(
         default=(), description="Broken algorithms that are accepted from clients nevertheless, one by one."

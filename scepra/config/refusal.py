@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from scepra.config.document import Document, Path
 from scepra.config.section import Surroundings
 from scepra.errors import Problem
+from scepra.policy.value import format_duration
 
 _SENTENCES = {
     "missing": "required key is missing",
@@ -90,7 +91,8 @@ def _sentence(details: ErrorDetails, path: Path, rest: Path, data: Any, surround
         return "expected text; put it in quotes" if scalar else "expected text", ()
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
-        return f"must be {words} {context[key]:g}", ()
+        bound = context[key]
+        return f"must be {words} {format_duration(bound) if isinstance(details['input'], float) else bound}", ()
     if kind == "value_error":
         return str(context["error"]), ()
     return _SENTENCES.get(kind) or details["msg"][:1].lower() + details["msg"][1:], ()

@@ -8,7 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from scepra.config.model import Config
-from scepra.config.value import format_duration
+from scepra.policy.value import format_duration
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -11,7 +11,7 @@ from scepra.config.identity import IdentityFiles
 from scepra.config.legacy import Legacy, floor_with
 from scepra.config.pin import Pin
 from scepra.config.section import Section
-from scepra.config.value import Distinct, Listed, Octets, Seconds, Url
+from scepra.config.value import Count, Distinct, Listed, Octets, Seconds, Url
 from scepra.scep.algorithm import Algorithms, ContentCipher, Digest, Floor, KeyTransport
 
 
@@ -56,6 +56,24 @@ class CertificateSigner(IdentityFiles):
     strategy: Literal["ra-certificate"] = Field(description="How the RA signs what it sends to the CA.")
 
 
+class Queue(Section):
+    """How the RA itself asks the CA for what could not be answered at once (MSG-44, FT-17)."""
+
+    rate: Count = Field(
+        default=20, description="How many exchanges per second the backlog may cause, over all processes of the RA."
+    )
+    concurrency: Count = Field(
+        default=8, description="How many exchanges of the backlog may be under way at once; part of concurrency."
+    )
+    first_poll: Seconds = Field(
+        default=60.0, gt=0, description="How long after the CA's first PENDING it is polled; then ever less often."
+    )
+    longest_poll: Seconds = Field(default=3600.0, gt=0, description="How long at most between two polls.")
+    give_up_after: Seconds = Field(
+        default=604800.0, gt=0, description="How old a transaction may become before it is asked for no more."
+    )
+
+
 class Upstream(Section):
     """One SCEP CA."""
 
@@ -95,6 +113,12 @@ class Upstream(Section):
     connect_timeout: Seconds = Field(default=5.0, gt=0, description="How long connecting may take.")
     timeout: Seconds = Field(default=20.0, gt=0, description="How long a whole exchange with the CA may take.")
     answer: Octets = Field(default=1048576, description="Largest answer that is read, in octets.")
+    concurrency: Count = Field(
+        default=64, description="How many exchanges with the CA one process may have under way at once."
+    )
+    queue: Queue = Field(
+        default_factory=Queue, description="How the CA is asked for what could not be answered at once."
+    )
     refresh: Seconds = Field(
         default=3600.0, gt=0, description="How often certificates and capabilities are fetched anew."
     )

@@ -10,43 +10,16 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    Field,
-    PlainSerializer,
     StrictBool,
     StrictStr,
     ValidationInfo,
 )
 
 from scepra.config.section import Surroundings
-from scepra.policy.value import Count, Distinct, Listed, Network, Text
+from scepra.policy.value import Count, Distinct, Listed, Network, Seconds, Text
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-# A century: dates can still be reckoned with it.
-LONGEST = 36500 * 86400.0
-_DURATION = re.compile(r"(0|[1-9][0-9]{0,8})(ms|s|m|h|d)")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _COLON = re.compile(r"(?<!\\):")
-
-
-def parse_duration(value: Any) -> Any:
-    """Seconds of a text such as ``30s``; numbers pass, since defaults are seconds already."""
-    if isinstance(value, float):
-        return value
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("expected a duration such as 500ms, 30s, 5m, 1h or 30d")
-    seconds = int(match[1]) * _UNITS[match[2]]
-    if seconds > LONGEST:
-        raise ValueError(f"longer than {format_duration(LONGEST)}")
-    return seconds
-
-
-def format_duration(seconds: float) -> str:
-    """The text that stands for *seconds* in the largest unit that divides them."""
-    for unit in ("d", "h", "m", "s"):
-        if seconds and not seconds % _UNITS[unit]:
-            return f"{round(seconds / _UNITS[unit])}{unit}"
-    return f"{round(seconds * 1000)}ms" if seconds else "0s"
 
 
 def _label(text: str) -> str:
@@ -92,11 +65,6 @@ def _path(value: Any, info: ValidationInfo) -> Any:
 
 Flag = StrictBool
 Octets = Count
-Seconds = Annotated[
-    float,
-    BeforeValidator(parse_duration, json_schema_input_type=Annotated[str, Field(pattern=f"^{_DURATION.pattern}$")]),
-    PlainSerializer(format_duration, return_type=str, when_used="json"),
-]
 Label = Annotated[StrictStr, AfterValidator(_label)]
 Url = Annotated[StrictStr, AfterValidator(_url)]
 Endpoint = Annotated[StrictStr, AfterValidator(_endpoint)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from scepra.enrolment import Approve, Decision, Reject, Violation
+from scepra.enrolment import Approve, Decision, Hold, Reject, Violation
 from scepra.policy.alternative import AlternativeNames
 from scepra.policy.extension import Attributes, CAPowers, Extensions, KeyUsage, Purposes
+from scepra.policy.hold import Held, described
 from scepra.policy.key import Key, Signature
 from scepra.policy.model import (
     AttributesSpec,
@@ -29,7 +30,7 @@ def build(policy: Iterable[PolicyRule]) -> tuple[Rule, ...]:
     """The rules of a profile, ready to be applied.
 
     A rule that is not there becomes one that names nothing, and so refuses whatever it would have judged; only those
-    about the signature and the source are left out, which narrow a profile and do not open it.
+    about the signature, the source and people are left out, which narrow a profile and do not open it.
 
     Raises:
         ValueError: there are two rules of one kind.
@@ -58,16 +59,24 @@ def build(policy: Iterable[PolicyRule]) -> tuple[Rule, ...]:
         rules.append(Signature(specs["signature"]))
     if "source" in specs:
         rules.append(Source(specs["source"]))
+    if "hold" in specs:
+        rules.append(Held(specs["hold"]))
     return tuple(rules)
 
 
 def decide(rules: Iterable[Rule], request: Request) -> Decision:
-    """Whether the request may be forwarded; if not, for every reason (at most :data:`MAX_VIOLATIONS`)."""
+    """Whether the request may be forwarded, at once or when people have approved it.
+
+    If it may not: every reason (at most :data:`MAX_VIOLATIONS`). A single violation outweighs a hold.
+    """
     violations: list[Violation] = []
+    hold: Hold | None = None
     for rule in rules:
         violations.extend(rule.check(request))
+        if isinstance(rule, Held):
+            hold = rule.hold(request)
     if not violations:
-        return Approve()
+        return hold or Approve()
     if len(violations) > MAX_VIOLATIONS:
         more = len(violations) - MAX_VIOLATIONS
         violations[MAX_VIOLATIONS:] = [Violation("policy", "", f"{more} more violations")]
@@ -79,6 +88,8 @@ def explain(rules: Iterable[Rule], request: Request) -> tuple[RuleReport, ...]:
     reports = []
     for rule in rules:
         violations = list(rule.check(request))
-        said = "; ".join(f"{violation.path}: {violation.sentence}" for violation in violations) or "ok"
-        reports.append(RuleReport(rule.name, rule.look(request), said, not violations))
+        hold = rule.hold(request) if isinstance(rule, Held) else None
+        said = "; ".join(f"{violation.path}: {violation.sentence}" for violation in violations)
+        said = said or (described(hold) if hold is not None else "ok")
+        reports.append(RuleReport(rule.name, rule.look(request), said, not violations, hold))
     return tuple(reports)

@@ -32,6 +32,7 @@ from scepra.policy.value import (
     PatternText,
     Purpose,
     RequestAttribute,
+    Seconds,
     Suffix,
     Text,
 )
@@ -274,6 +275,42 @@ class SourceSpec(Spec):
     )
 
 
+class WhenSpec(Spec):
+    """Which requests are held: those that meet every condition that is given; without any, all of them.
+
+    Patterns match in any letter case here, so that spelling a name otherwise does not lead past people.
+    """
+
+    subject: Annotated[Mapping[AttributeType, PatternText], Field(min_length=1)] | None = Field(
+        None,
+        description="Attribute types of the subject, with the pattern that a value of each must match, in any letter"
+        " case.",
+    )
+    dns: PatternText | None = Field(None, description="A pattern that a DNS name must match, in any letter case.")
+    email: PatternText | None = Field(None, description="A pattern that a mail address must match, in any letter case.")
+    upn: PatternText | None = Field(
+        None, description="A pattern that a user principal name must match, in any letter case."
+    )
+    uri: PatternText | None = Field(None, description="A pattern that a URI must match, in any letter case.")
+    credential: Literal["initial", "renewal"] | None = Field(
+        None, description="How the request is authorised: by a challenge, or by the certificate that it renews."
+    )
+    source: Annotated[tuple[Network, ...], Listed, Field(min_length=1)] | None = Field(
+        None, description="Networks in one of which the client's address must be."
+    )
+
+
+class HoldSpec(Spec):
+    """The requests that wait for people, if nothing else is wrong with them."""
+
+    when: WhenSpec = Field(
+        default_factory=lambda: WhenSpec.model_validate({}),
+        description="Conditions that a request must all meet to be held; without any, every request is held.",
+    )
+    approvals: StrictInt = Field(1, ge=1, le=2, description="How many different people must approve: 1 or 2.")
+    expires: Seconds = Field(604800.0, gt=0, description="How long a request may wait for them before it is refused.")
+
+
 class PolicyRule(Spec):
     """One rule: a mapping with exactly one key."""
 
@@ -286,6 +323,7 @@ class PolicyRule(Spec):
     key_usage: KeyUsageSpec | None = Field(None, description="The key usages that may be asked for.")
     signature: SignatureSpec | None = Field(None, description="How the request's own signature may be made.")
     source: SourceSpec | None = Field(None, description="Where requests may come from.")
+    hold: HoldSpec | None = Field(None, description="Which requests wait until people have approved them.")
 
     @model_validator(mode="after")
     def _one_key(self) -> PolicyRule:

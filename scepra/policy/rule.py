@@ -6,15 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from scepra.enrolment import Violation
+from scepra.enrolment import Credential, Hold, Violation
 from scepra.scep.csr import CertificationRequest
 
 
 class Request(Protocol):
-    """What rules see of an enrolment: the CSR, and the client's IP address as text (AC-011)."""
+    """What rules see of an enrolment: the CSR, how its signer stands to it, and the client's IP address as text
+    (AC-011)."""
 
     @property
     def csr(self) -> CertificationRequest: ...
+
+    @property
+    def credential(self) -> Credential: ...
 
     @property
     def source(self) -> str: ...
@@ -36,12 +40,13 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RuleReport:
-    """What one rule looked at and said."""
+    """What one rule looked at and said; ``hold`` is what it makes the request wait for, if it does."""
 
     rule: str
     looked_at: str
     said: str
     ok: bool
+    hold: Hold | None = None
 
 
 NOT_NAMED = "no rule names it"

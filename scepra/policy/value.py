@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, TypeVar
@@ -12,6 +13,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PlainSerializer,
     StrictInt,
     StrictStr,
     WithJsonSchema,
@@ -24,6 +26,32 @@ from scepra.policy.text import object_to_dns
 from scepra.scep import oid
 
 T = TypeVar("T")
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# A century: dates can still be reckoned with it.
+LONGEST = 36500 * 86400.0
+_DURATION = re.compile(r"(0|[1-9][0-9]{0,8})(ms|s|m|h|d)")
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds of a text such as ``30s``; numbers pass, since defaults are seconds already."""
+    if isinstance(value, float):
+        return value
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("expected a duration such as 500ms, 30s, 5m, 1h or 30d")
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds > LONGEST:
+        raise ValueError(f"longer than {format_duration(LONGEST)}")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """The text that stands for *seconds* in the largest unit that divides them."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds and not seconds % _UNITS[unit]:
+            return f"{round(seconds / _UNITS[unit])}{unit}"
+    return f"{round(seconds * 1000)}ms" if seconds else "0s"
 
 
 class _Listed:
@@ -150,6 +178,11 @@ Network = Annotated[
     IPv4Network | IPv6Network,
     BeforeValidator(_network),
     WithJsonSchema({"type": "string", "examples": ["192.0.2.0/24"]}),
+]
+Seconds = Annotated[
+    float,
+    BeforeValidator(parse_duration, json_schema_input_type=Annotated[str, Field(pattern=f"^{_DURATION.pattern}$")]),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
 ]
 Characters = Annotated[StrictStr, AfterValidator(_characters)]
 KeyFingerprint = Annotated[StrictStr, AfterValidator(_fingerprint)]

@@ -41,6 +41,15 @@ profiles:
       - key: {{ec: P-256}}
       - subject: {{match: {{CN: "[a-z0-9]+"}}}}
       - source: {{networks: 192.0.2.0/24}}
+  servers:
+    paths: /scep/servers
+    upstream: lab
+    ra: {{certificate: ra.crt, key: ra.key}}
+    challenge: {{type: static, insecure-inline: {PASSWORD}}}
+    policy:
+      - key: {{ec: P-256}}
+      - subject: {{match: {{CN: "[a-z0-9]+"}}}}
+      - hold: {{when: {{subject: {{CN: "dev|test"}}, source: 192.0.2.0/24}}, approvals: 2, expires: 7d}}
 """
 
 
@@ -92,7 +101,7 @@ def test_refused(directory: Path) -> None:
     outcome = decide(encoding, "--json")
     report = json.loads(outcome.output)
     assert outcome.exit_code == 1
-    assert (report["approved"], report["profile"]) == (False, "wifi")
+    assert (report["outcome"], report["profile"]) == ("reject", "wifi")
     refused = [rule["rule"] for rule in report["rules"] if not rule["ok"]]
     assert refused == ["challenge", "subject", "attributes"]
     assert report["rules"][0] == {
@@ -100,8 +109,40 @@ def test_refused(directory: Path) -> None:
         "looked_at": "EC with SHA-256",
         "said": "ok",
         "ok": True,
+        "hold": None,
     }
     assert "canary" not in outcome.output
+
+
+def test_held(directory: Path) -> None:
+    """A request that would wait for people is shown as held, with for how many and how long; that is no refusal."""
+    arguments = ("--source", "192.0.2.7")
+    outcome = decide(build(challenge(PASSWORD)), *arguments, profile="servers")
+    assert outcome.exit_code == 0
+    assert outcome.output.splitlines()[-3:] == [
+        "HOLD   hold        subject.CN matches dev|test: yes; source is in 192.0.2.0/24: yes",
+        "                   waits for two approvals by different people, 7d at most",
+        "held: it would be forwarded once people have approved it",
+    ]
+    outcome = decide(build(challenge(PASSWORD)), *arguments, "--json", profile="servers")
+    assert outcome.exit_code == 0
+    report = json.loads(outcome.output)
+    assert report["outcome"] == "hold"
+    assert report["rules"][-1]["hold"] == {
+        "approvals": 2,
+        "expires": 604800.0,
+        "reason": "subject.CN matches dev|test; source is in 192.0.2.0/24",
+    }
+
+
+def test_not_held(directory: Path) -> None:
+    """A request that does not meet the conditions is approved at once, and a bad challenge outweighs a hold."""
+    other = decide(build(challenge(PASSWORD)), "--source", "203.0.113.7", "--json", profile="servers")
+    assert (other.exit_code, json.loads(other.output)["outcome"]) == (0, "approve")
+    wrong = decide(build(challenge("wrong")), "--source", "192.0.2.7", profile="servers")
+    assert wrong.exit_code == 1
+    assert wrong.output.splitlines()[-1] == "refused: it would not be forwarded"
+    assert "HOLD   hold" in wrong.output
 
 
 @pytest.mark.proves("P10-02", "AC-065", "AC-088")
@@ -141,21 +182,22 @@ def test_challenge_from_outside(
 
 
 def test_source(directory: Path) -> None:
-    """Where the profile has a source rule, the client's address decides too, and is asked for."""
+    """Where a rule looks at the source, the client's address decides too, and is asked for."""
     assert decide(build(), "--source", "192.0.2.7", profile="office").exit_code == 0
     outcome = decide(build(), "--source", "203.0.113.7", profile="office")
     assert outcome.exit_code == 1
     assert "source: is in none of the networks" in outcome.output
-    outcome = decide(build(), profile="office")
-    assert outcome.exit_code == 2
-    assert "say --source" in outcome.output
+    for profile in ("office", "servers"):
+        outcome = decide(build(), profile=profile)
+        assert outcome.exit_code == 2
+        assert "say --source" in outcome.output
     assert decide(build(), "--source", "2001:db8::1", profile="wifi").exit_code == 1
 
 
 @pytest.mark.parametrize(
     ("content", "arguments", "sentence"),
     [
-        (wifi(), ("--profile", "home"), "there is no profile 'home', but wifi, office"),
+        (wifi(), ("--profile", "home"), "there is no profile 'home', but wifi, office, servers"),
         (wifi(), ("--config", "none.yaml"), "none.yaml: cannot be read"),
         (wifi(), ("--source", "somewhere"), "expected an IP address"),
         (wifi(), ("--challenge", "a", "--challenge-file", "request"), "two answers to one question"),

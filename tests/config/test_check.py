@@ -161,6 +161,85 @@ def test_timeouts() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("said_of_it", "problems"),
+    [
+        ("concurrency: 8", []),
+        ("concurrency: 7", ["3:3: upstreams.lab.queue.concurrency: {more}"]),
+        ("queue: {concurrency: 65}", ["5:13: upstreams.lab.queue.concurrency: {more}"]),
+        ("queue: {first-poll: 1h}", []),
+        ("queue: {first-poll: 61m}", ["5:13: upstreams.lab.queue.first-poll: longer than longest-poll"]),
+        ("queue: {longest-poll: 7d}", ["5:5: upstreams.lab.queue.give-up-after: not longer than longest-poll"]),
+        ("queue: {give-up-after: 1h}", ["5:13: upstreams.lab.queue.give-up-after: not longer than longest-poll"]),
+        ("queue: {give-up-after: 61m}", []),
+    ],
+)
+def test_queues(said_of_it: str, problems: list[str]) -> None:
+    """A backlog is a part of the exchanges with its upstream, and its polls come within the time that it lives."""
+    more = "more than the upstream's concurrency, which includes it"
+    text = altered(("ca-fingerprint:", f"{said_of_it}\n    ca-fingerprint:"))
+    assert said(text) == [problem.format(more=more) for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "workers", "refused"),
+    [
+        ("tcp:8080", 2, False),
+        ("[tcp:8080, ssl:8443]", 2, True),
+        ("unix:/run/scep", 2, True),
+        ("unix:/run/scep", 1, False),
+    ],
+)
+def test_workers_share_tcp_endpoints_only(endpoint: str, workers: int, refused: bool) -> None:
+    """Several processes with an endpoint that they cannot share are an error, beside other errors too."""
+    text = altered(('"tcp:8080"}', f"{endpoint}}}\nworkers: {workers}"))
+    sentence = "2:1: workers: several processes can share no endpoints under listen but those of tcp:PORT"
+    assert said(text) == [sentence] * refused
+    assert said(text + "  vpn: 5\n") == [sentence] * refused + ["16:3: profiles.vpn: expected a mapping"]
+
+
+@pytest.mark.parametrize(
+    ("retention", "problems"),
+    [
+        ("transactions: 7d", []),
+        (
+            "transactions: 6d",
+            ["1:21: store.retention.transactions: warning: shorter than 7d: clients may come back for days (MSG-44)"],
+        ),
+        ("transactions: 400d", []),
+        (
+            "transactions: 401d",
+            [
+                "1:9: store.retention.challenges: shorter than transactions: a used challenge would be good again"
+                " (SEC-07)"
+            ],
+        ),
+        (
+            "challenges: 29d",
+            [
+                "1:21: store.retention.challenges: shorter than transactions: a used challenge would be good again"
+                " (SEC-07)"
+            ],
+        ),
+    ],
+)
+def test_retention(retention: str, problems: list[str]) -> None:
+    """Transactions are kept for a week at least, or that is warned about; used challenges as long as they."""
+    assert said(f"store: {{retention: {{{retention}}}}}\n" + altered()) == problems
+
+
+@pytest.mark.parametrize("hold", ["{}", "{when: {credential: initial}, approvals: 2}"])
+def test_a_profile_that_holds_requests_needs_clients_that_poll(hold: str) -> None:
+    """What waits for people cannot be answered but to who asks again."""
+    held = altered(("    policy:", f"    policy:\n      - hold: {hold}"))
+    assert errors(held) == []
+    assert errors(held.replace("upstream: lab", "upstream: lab\n    polling: true")) == []
+    assert errors(held.replace("upstream: lab", "upstream: lab\n    polling: false")) == [
+        "10:5: profiles.wifi.polling: must be true: what the rule hold keeps back can only be polled for"
+    ]
+    assert errors(altered(("upstream: lab", "upstream: lab\n    polling: false"))) == []
+
+
 def test_unused_upstreams() -> None:
     """An upstream that no profile uses is warned about, unless a profile that cannot be read may mean it."""
     other = f"  other: {{url: 'http://a/', ca-fingerprint: '{PIN}'}}\nprofiles:"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scepra.config.load import load, parse
-from scepra.config.model import Config, Limits, OfferedCapabilities, SplitIdentity
+from scepra.config.model import Config, Limits, OfferedCapabilities, SplitIdentity, Store
 from scepra.config.section import Surroundings
 from scepra.keys.check import examine
 from scepra.lab.authority import utc_now
@@ -43,6 +43,8 @@ def test_what_it_writes_out_are_the_defaults(directory: Path) -> None:
     """Values that the example gives for keys with a default are those defaults, but for where it listens."""
     config = load(directory / "config.example.yaml")
     assert config.limits == Limits()
+    assert config.shutdown_grace == Config.model_fields["shutdown_grace"].default
+    assert config.store == Store(url=f"sqlite:{directory}/scepra.db", key_file=directory / "scepra.key")
     assert config.profiles["lab"].capabilities == OfferedCapabilities()
     upstream, profile = config.upstreams["lab"], config.profiles["lab"]
     for model, given in ((upstream, {"url", "ca_fingerprint"}), (profile.renewal, {"trust"})):
@@ -64,6 +66,17 @@ def test_what_it_comments_out_is_right_too(directory: Path) -> None:
     assert isinstance(found.config, Config)
     assert set(found.config.profiles) == {"lab", "routers", "trial", "open"}
     assert set(found.config.upstreams) == {"lab", "corporate"}
+
+
+def test_the_other_store_that_it_shows_is_right(directory: Path) -> None:
+    """The store on a PostgreSQL server, which stands in a comment, is one in place of SQLite's."""
+    (directory / "db.pass").touch(mode=0o600)
+    (directory / "db.pass").write_text("password\n")
+    text = re.sub(r"^store:.*\n(?: .*\n)+", "", TEXT, count=1, flags=re.MULTILINE).replace("# store: ", "store: ")
+    found = parse(text.encode(), "example", Surroundings(directory, {}))
+    assert found.problems == ()
+    assert found.config is not None
+    assert found.config.store.is_postgresql
 
 
 @pytest.mark.parametrize("key", sorted({key for section in sections().values() for key in section["properties"]}))

@@ -20,8 +20,10 @@ from scepra.config.model import (
     EphemeralSigner,
     Limits,
     NoChallenge,
+    Queue,
     SplitIdentity,
     StaticChallenge,
+    Store,
 )
 from scepra.config.section import Surroundings
 from scepra.errors import ConfigError
@@ -130,7 +132,7 @@ def test_sections_that_are_right_are_compared_even_beside_wrong_ones() -> None:
             "10:15: profiles.wifi.renewal.trust: must not be empty",
         ]),
         ("upstream: lab", "upstream: lab\n    renewal: {trust: ca.crt, window: 0s, grace: 99999d}", [
-            "10:30: profiles.wifi.renewal.window: must be more than 0",
+            "10:30: profiles.wifi.renewal.window: must be more than 0s",
             "10:42: profiles.wifi.renewal.grace: longer than 36500d",
         ]),
         ("certificate: ra.crt, ", "certificate: 5, ", [
@@ -181,6 +183,21 @@ def test_sections_that_are_right_are_compared_even_beside_wrong_ones() -> None:
             "1:10: listen.scep: expected tcp:PORT, ssl:PORT, unix:PATH or systemd:...",
         ]),
         ('"tcp:8080"', "[]", ["1:10: listen.scep: must not be empty"]),
+        ("listen:", "workers: 0\nshutdown-grace: 25\nlisten:", [
+            "1:1: workers: must be at least 1",
+            "2:1: shutdown-grace: expected a duration such as 500ms, 30s, 5m, 1h or 30d",
+        ]),
+        ("listen:", "workers: 65\nlisten:", ["1:1: workers: must be at most 64"]),
+        ("listen:", "workers: auto\nlisten:", ["1:1: workers: expected a whole number"]),
+        ("ca-fingerprint:", "queue: {rate: 0, first-poll: 0s, retries: 3}\n    ca-fingerprint:", [
+            "5:13: upstreams.lab.queue.rate: must be at least 1",
+            "5:22: upstreams.lab.queue.first-poll: must be more than 0s",
+            "5:38: upstreams.lab.queue.retries: unknown key",
+        ]),
+        ("ca-fingerprint:", "concurrency: 0\n    ca-fingerprint:", [
+            "5:5: upstreams.lab.concurrency: must be at least 1",
+        ]),
+        ("paths:", "polling: no\n    paths:", ["8:5: profiles.wifi.polling: expected true or false"]),
         ("paths:", "ca-identifiers: [0]\n    paths:", [
             "8:22: profiles.wifi.ca-identifiers[0]: expected text; put it in quotes",
         ]),
@@ -194,7 +211,7 @@ def test_sections_that_are_right_are_compared_even_beside_wrong_ones() -> None:
         ("{min: 2048}", "{min: 99999}", ["13:21: profiles.wifi.policy[0].key.rsa.min: must be at most 16384"]),
         ("- key: {rsa: {min: 2048}}", "- {}", [
             "13:9: profiles.wifi.policy[0]: expected a mapping with exactly one of the keys key, subject, san,"
-            " extensions, attributes, eku, key-usage, signature, source",
+            " extensions, attributes, eku, key-usage, signature, source, hold",
         ]),
         ("profiles:\n", "profiles: {}\nprofile:\n", [
             "6:1: profiles: must not be empty",
@@ -228,14 +245,21 @@ def test_defaults() -> None:
     assert config is not None
     assert config.listen.scep == ("tcp:8080",)
     assert config.limits == Limits()
+    assert config.store == Store()
+    assert (config.workers, config.shutdown_grace) == (None, 25)
     upstream, profile = config.upstreams["lab"], config.profiles["wifi"]
     assert isinstance(upstream.signer, EphemeralSigner)
     assert (upstream.signer.key_bits, upstream.signer.period) == (2048, 86400.0)
     assert upstream.algorithms == Algorithms(Digest.SHA256, ContentCipher.AES128_CBC, KeyTransport.RSA_V15)
     assert (upstream.authorisation, upstream.transport, upstream.expect_capabilities) == ("network", "auto", ())
     assert (upstream.connect_timeout, upstream.timeout, upstream.refresh, upstream.retry_after) == (5, 20, 3600, 30)
+    assert (upstream.concurrency, upstream.queue) == (64, Queue())
+    queue = upstream.queue
+    assert (queue.rate, queue.concurrency) == (20, 8)
+    assert (queue.first_poll, queue.longest_poll, queue.give_up_after) == (60, 3600, 604800)
     assert upstream.floor == profile.floor == Floor()
     assert profile.renewal is None
+    assert profile.polling
     assert profile.paths == ("/scep/wifi",)
     assert isinstance(profile.ra, DualIdentity)
     assert profile.ra.signing is profile.ra.encryption is profile.ra
@@ -260,6 +284,13 @@ def test_everything_said(tmp_path: Path) -> None:
         ("static, environment: CHALLENGE", "none, anyone-may-enrol-without-a-challenge: true"),
         ("upstream: lab", "upstream: lab\n    capabilities: {des3: false, sha1: false, sha384: false}"),
         ("paths: /scep/wifi", "paths: /scep/wifi\n    renewal: {trust: ca.crt, window: 14d, grace: 500ms}"),
+        ("paths: /scep/wifi", "paths: /scep/wifi\n    polling: false"),
+        (
+            "ca-fingerprint: ",
+            "concurrency: 3\n    queue: {rate: 1, concurrency: 2, first-poll: 2s, longest-poll: 3s}"
+            "\n    ca-fingerprint: ",
+        ),
+        ("upstreams:", "workers: 1\nshutdown-grace: 0s\nupstreams:"),
     )
     config = reading(text, tmp_path).config
     assert config is not None
@@ -268,6 +299,9 @@ def test_everything_said(tmp_path: Path) -> None:
     upstream, profile = config.upstreams["lab"], config.profiles["wifi"]
     assert isinstance(upstream.signer, CertificateSigner)
     assert upstream.signer.certificate == tmp_path / "up.crt"
+    assert (config.workers, config.shutdown_grace, profile.polling) == (1, 0, False)
+    assert upstream.concurrency == 3
+    assert upstream.queue == Queue(rate=1, concurrency=2, first_poll=2.0, longest_poll=3.0)
     assert upstream.signer.key.file == tmp_path / "up.key"
     assert upstream.key_transport is KeyTransport.OAEP_SHA256
     assert Digest.MD5 in upstream.floor.digests
@@ -284,6 +318,24 @@ def test_everything_said(tmp_path: Path) -> None:
         1209600.0,
         0.5,
     )
+
+
+@pytest.mark.parametrize(
+    ("listen", "workers", "processes"),
+    [
+        ("[tcp:8080, 'tcp:8081:interface=127.0.0.1']", "", min(64, len(os.sched_getaffinity(0)))),
+        ("[tcp:8080, unix:/run/scep]", "", 1),
+        ("ssl:8443", "", 1),
+        ("systemd:domain=INET:index=0", "", 1),
+        ("unix:/run/scep", "workers: 1", 1),
+        ("tcp:8080", "workers: 3", 3),
+    ],
+)
+def test_processes(listen: str, workers: str, processes: int) -> None:
+    """Without a number, there is a process for each core where several can listen, else one."""
+    config = reading(altered(('"tcp:8080"}', f"{listen}}}\n{workers}"))).config
+    assert config is not None
+    assert config.processes == processes
 
 
 def test_models_by_name() -> None:

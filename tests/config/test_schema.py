@@ -35,6 +35,10 @@ def test_every_key_is_described(key: str) -> None:
         ("Limits.body", 262144),
         ("Upstream.digest", "SHA-256"),
         ("CACertificates.root", False),
+        ("Config.shutdown-grace", "25s"),
+        ("Store.url", "sqlite:scepra.db"),
+        ("Store.key-file", "scepra.key"),
+        ("Queue.give-up-after", "7d"),
     ],
 )
 def test_defaults_are_as_the_file_has_them(key: str, default: object) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from scepra.enrolment import Approve, Violation
+from scepra.enrolment import Credential, Reject, Violation
 from scepra.policy import Policy, PolicyRule, build, decide
 from scepra.scep.csr import CertificationRequest
 
@@ -24,6 +24,7 @@ class Asked:
 
     csr: CertificationRequest
     source: str = "192.0.2.1"
+    credential: Credential = Credential.INITIAL
 
 
 def policy(*rules: dict[str, Any]) -> tuple[PolicyRule, ...]:
@@ -38,7 +39,7 @@ def judged(
     kinds = {next(iter(rule)) for rule in rules}
     defaults = [rule for rule in (KEY, SUBJECT) if usual and next(iter(rule)) not in kinds]
     decision = decide(build(policy(*defaults, *rules)), Asked(CertificationRequest.parse(encoding), source))
-    return () if isinstance(decision, Approve) else decision.violations
+    return decision.violations if isinstance(decision, Reject) else ()
 
 
 def objected(encoding: bytes, *rules: dict[str, Any], **options: Any) -> list[str]:

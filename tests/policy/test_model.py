@@ -22,6 +22,9 @@ def test_defaults() -> None:
     assert rule.key is not None and rule.key.rsa is not None
     assert (rule.kind, rule.key.rsa.min, rule.key.rsa.max, rule.key.rsa.exponent) == ("key", 2048, 8192, 65537)
     assert (rule.key.ec, rule.key.ed25519, rule.key.refuse) == ((), False, ())
+    (rule,) = policy({"hold": {}})
+    assert rule.hold is not None and rule.hold.when.model_dump(exclude_none=True) == {}
+    assert (rule.hold.approvals, rule.hold.expires) == (1, 7 * 86400.0)
     (rule,) = policy({"san": {}})
     assert rule.san is not None and rule.san.model_dump(exclude_none=True) == {}
 
@@ -48,7 +51,11 @@ def test_spellings() -> None:
 REFUSED: list[tuple[Any, str, str]] = [
     # what stands in the file, where the mistake is, what the sentence says
     ({"keys": {}}, "keys", "Extra inputs are not permitted"),
-    ({}, "", "exactly one of the keys key, subject, san, extensions, attributes, eku, key-usage, signature, source"),
+    (
+        {},
+        "",
+        "exactly one of the keys key, subject, san, extensions, attributes, eku, key-usage, signature, source, hold",
+    ),
     ({"key": {"rsa": {}}, "eku": {"allow": "clientAuth"}}, "", "exactly one of the keys"),
     ({"key": None}, "", "exactly one of the keys"),
     ({"key": {"rsa": {"min": "2048"}}}, "key.rsa.min", "valid integer"),
@@ -96,6 +103,22 @@ REFUSED: list[tuple[Any, str, str]] = [
     ({"key-usage": {"allow": ["keyCertSign"]}}, "key-usage.allow.0", "'digitalSignature', 'nonRepudiation'"),
     ({"signature": {"digests": ["SHA256"]}}, "signature.digests.0", "'SHA-1', 'SHA-224', 'SHA-256'"),
     ({"source": {"networks": ["example.org"]}}, "source.networks.0", "an address or a network"),
+    ({"hold": {"approvals": 0}}, "hold.approvals", "greater than or equal to 1"),
+    ({"hold": {"approvals": 3}}, "hold.approvals", "less than or equal to 2"),
+    ({"hold": {"approvals": "2"}}, "hold.approvals", "valid integer"),
+    ({"hold": {"approvals": True}}, "hold.approvals", "valid integer"),
+    ({"hold": {"expires": "0s"}}, "hold.expires", "greater than 0"),
+    ({"hold": {"expires": "1w"}}, "hold.expires", "expected a duration"),
+    ({"hold": {"expires": "36501d"}}, "hold.expires", "longer than 36500d"),
+    ({"hold": {"until": "7d"}}, "hold.until", "Extra inputs"),
+    ({"hold": {"when": {"subject": {}}}}, "hold.when.subject", "at least 1 item"),
+    ({"hold": {"when": {"subject": {"ou": "a"}}}}, "hold.when.subject.ou.[key]", "one of CN, SN"),
+    ({"hold": {"when": {"subject": {"OU": "a**"}}}}, "hold.when.subject.OU", "a pattern that cannot be used"),
+    ({"hold": {"when": {"dns": "(?i)a"}}}, "hold.when.dns", "no flags"),
+    ({"hold": {"when": {"ip": "192.0.2.1"}}}, "hold.when.ip", "Extra inputs"),
+    ({"hold": {"when": {"credential": "challenge"}}}, "hold.when.credential", "'initial' or 'renewal'"),
+    ({"hold": {"when": {"source": []}}}, "hold.when.source", "at least 1 item"),
+    ({"hold": {"when": {"source": "10.0.0.1/8"}}}, "hold.when.source.0", "its host bits zero"),
 ]
 
 

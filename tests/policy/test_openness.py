@@ -26,6 +26,7 @@ CLOSED: list[dict[str, Any]] = [
     {"key-usage": {"allow": ["digitalSignature"]}},
     {"signature": {"digests": ["SHA-256"]}},
     {"source": {"networks": ["10.0.0.0/8"]}},
+    {"hold": {"when": {"subject": {"OU": ".*"}, "dns": "a.b", "source": ["0.0.0.0/0"]}}},
 ]
 
 
