@@ -6,6 +6,8 @@ import os
 
 from hypothesis import settings
 
+pytest_plugins = ["tests.rig.postgres", "tests.rig.balancer", "tests.rig.trace", "tests.rig.faketime"]
+
 # No deadline: the machine may be busy. In CI the same examples every time, so that a failure repeats.
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
