@@ -1,4 +1,4 @@
-"""What can go wrong, in three families: a peer's message, an upstream, a configuration.
+"""What can go wrong, in four families: a peer's message, an upstream, the store, a configuration.
 
 The wire error travels on the exception (:attr:`ScepError.fail_info`); one place, :mod:`scepra.ra`, turns it into bytes.
 A refusal by policy is not an exception but a value, see :mod:`scepra.enrolment`.
@@ -67,6 +67,18 @@ class UpstreamError(Exception):
         self.upstream = upstream
         self.reason = reason
         self.sent = sent
+
+
+class StoreError(Exception):
+    """The database did not do what it was asked; nothing of it has happened, or its outcome is unknown.
+
+    Args:
+        reason: one lower-case sentence for the log; no secrets.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,174 @@
+"""The tables. Moments are milliseconds since 1970, UTC; digests are 32 octets of SHA-256.
+
+Nothing secret is readable here: requests hold challenges, so they and the signer keys are sealed (I10).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+UNREADABLE = datetime.max.replace(tzinfo=UTC)
+"""Stands where a row holds no moment at all, so that the rest of it can be shown (FT-58)."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+metadata = sa.MetaData()
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """A point in time as a number, which both databases order and compare alike."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:
+        """To milliseconds."""
+        return None if value is None else (value - _EPOCH) // _MILLISECOND
+
+    def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:
+        """From milliseconds."""
+        try:
+            return None if value is None else _EPOCH + value * _MILLISECOND
+        except (TypeError, OverflowError):
+            return UNREADABLE
+
+
+DIGEST = sa.LargeBinary(32)
+
+transactions = sa.Table(
+    "transactions",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("profile", sa.String(64), nullable=False),
+    sa.Column("upstream", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("credential", sa.String(16), nullable=False),
+    # None once another transaction may take its place.
+    sa.Column("request", DIGEST, unique=True),
+    sa.Column("message", DIGEST, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("client_transaction", sa.String(255), nullable=False),
+    sa.Column("signer_key", DIGEST, nullable=False),
+    sa.Column("public_key", DIGEST, nullable=False),
+    sa.Column("csr", sa.LargeBinary, nullable=False),
+    sa.Column("csr_digest", DIGEST, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("names", sa.JSON, nullable=False),
+    sa.Column("source", sa.String(64), nullable=False),
+    sa.Column("challenge", sa.String(128), nullable=False),
+    sa.Column("upstream_transaction", sa.String(255), nullable=False),
+    sa.Column("signer_key_id", sa.String(16), sa.ForeignKey("signer_keys.id")),
+    sa.Column("signer_certificate", sa.LargeBinary),
+    sa.Column("sends", sa.Integer, nullable=False),
+    sa.Column("polls", sa.Integer, nullable=False),
+    sa.Column("received", Moment, nullable=False),
+    sa.Column("changed", Moment, nullable=False),
+    sa.Column("next_at", Moment),
+    sa.Column("expires", Moment),
+    sa.Column("owner", sa.String(32)),
+    sa.Column("lease_ends", Moment),
+    sa.Column("fence", sa.Integer, nullable=False),
+    sa.Column("certificate", sa.LargeBinary),
+    sa.Column("certificate_ends", Moment),
+    # What the CA issued instead of what was asked for: kept for people, given to nobody.
+    sa.Column("misissued", sa.LargeBinary),
+    sa.Column("fail_info", sa.Integer),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("attention", sa.Text, nullable=False),
+    sa.Column("approvals", sa.Integer, nullable=False),
+    # Why the row cannot be used; it is left alone then (FT-58).
+    sa.Column("quarantine", sa.Text),
+    # What is due, of one upstream; and what may go, by age.
+    sa.Index("transactions_due", "upstream", "next_at"),
+    sa.Index("transactions_age", "state", "changed"),
+)
+
+routes = sa.Table(
+    "routes",
+    metadata,
+    sa.Column("route", DIGEST, primary_key=True),
+    sa.Column("transaction", sa.String(16), sa.ForeignKey("transactions.id"), nullable=False, index=True),
+)
+"""Where polls lead: see :func:`scepra.transaction.route`."""
+
+reservations = sa.Table(
+    "reservations",
+    metadata,
+    sa.Column("credential", sa.String(128), primary_key=True),
+    sa.Column("public_key", DIGEST, nullable=False),
+    sa.Column("transaction", sa.String(16), nullable=False),
+    sa.Column("made", Moment, nullable=False, index=True),
+)
+"""Credentials that are good for one public key only, and whose they are (I2, DR-8)."""
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("transaction", sa.String(16), sa.ForeignKey("transactions.id"), primary_key=True),
+    sa.Column("person", sa.String(128), primary_key=True),
+    sa.Column("approved", sa.Boolean, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("shown", sa.String(64), nullable=False),
+    sa.Column("given", Moment, nullable=False),
+)
+"""Who said what about a transaction that is held, and the digest of what they were shown."""
+
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("fingerprint", DIGEST, primary_key=True),
+    # Issuer and serial number, which no two certificates may share (AC-110).
+    sa.Column("identity", DIGEST, nullable=False, unique=True),
+    sa.Column("transaction", sa.String(16), nullable=False, index=True),
+    sa.Column("profile", sa.String(64), nullable=False),
+    sa.Column("public_key", DIGEST, nullable=False, index=True),
+    sa.Column("serial", sa.String(64), nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("issued", Moment, nullable=False),
+    sa.Column("ends", Moment, nullable=False, index=True),
+)
+"""Every certificate that was believed, longer than its transaction."""
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("at", Moment, nullable=False, index=True),
+    sa.Column("transaction", sa.String(16), nullable=False, index=True),
+    sa.Column("event", sa.String(16), nullable=False),
+    sa.Column("record", sa.JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What was decided, committed with its effect (I7). The sequence gives the order, whatever the clock does (FT-46)."""
+
+signer_keys = sa.Table(
+    "signer_keys",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("upstream", sa.String(64), nullable=False),
+    sa.Column("made", Moment, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+)
+"""Keys that requests to a CA were signed with, sealed: answers are encrypted to them, polls signed by them (RA-20)."""
+
+drivers = sa.Table(
+    "drivers",
+    metadata,
+    sa.Column("upstream", sa.String(64), primary_key=True),
+    sa.Column("owner", sa.String(32), nullable=False),
+    sa.Column("lease_ends", Moment, nullable=False),
+)
+"""Which process drives the backlog of an upstream, so that its rate is one rate (FT-17)."""
+
+clock = sa.Table(
+    "clock",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seen", Moment, nullable=False),
+    sa.Column("last", Moment, nullable=False),
+)
+"""The latest time of day that was ever seen, and the one that was seen last, in its only row (FT-46)."""
