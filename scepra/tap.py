@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
+from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
 from scepra import __version__
-from scepra.errors import ConfigError
+from scepra.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from scepra.config.model import Config
+    from scepra.workers.source import Source
 
 log = Logger()
 
@@ -33,8 +40,23 @@ class Options(usage.Options):
             raise usage.UsageError("--config FILE is required")
 
 
+class Root(MultiService):
+    """Everything in the process; a port that is taken is told without a traceback."""
+
+    def privilegedStartService(self) -> None:
+        """Listen.
+
+        Raises:
+            SystemExit: somebody else does, or this user may not.
+        """
+        try:
+            super().privilegedStartService()
+        except CannotListenError as error:
+            raise SystemExit(str(error)) from None
+
+
 def makeService(options: Options) -> IService:
-    """The service that a configuration file describes.
+    """The service that a configuration file describes: a whole RA, or the master of several.
 
     Args:
         options: parsed; ``config`` names the file.
@@ -45,17 +67,46 @@ def makeService(options: Options) -> IService:
     # Imported here because twistd imports this module before it has chosen a reactor, and to print no more than help.
     from twisted.internet import reactor
 
-    from scepra.app import Reactor, assemble
-    from scepra.config.load import read
+    from scepra.workers.signals import Signals
+    from scepra.workers.source import Source
 
     # Before anything is scheduled: deadlines must not move when the clock on the wall is set (DR-14, FT-46).
     cast(Any, reactor).seconds = time.monotonic
-    reading = read(options["config"])
-    if reading.config is None:
-        raise SystemExit("\n".join(map(str, reading.problems)))
-    for problem in reading.problems:
-        log.warn("{problem}", problem=str(problem))
+    service = Root()
     try:
-        return assemble(reading.config, cast(Reactor, reactor))
+        source = Source.read(options["config"])
+        reading = source.parse()
+        if reading.config is None:
+            raise ConfigError(reading.problems)
+        for problem in reading.problems:
+            log.warn("{problem}", problem=str(problem))
+        for each in _services(source, reading.config, reactor):
+            each.setServiceParent(service)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
+    Signals(cast(Any, reactor), (signal.SIGTERM, signal.SIGINT)).setServiceParent(service)
+    return service
+
+
+def _services(source: Source, config: Config, reactor: Any) -> Iterator[IService]:
+    """What makes the store ready, as long as it is not, and what serves clients.
+
+    Raises:
+        ConfigError: the store, keys or certificates cannot be used.
+    """
+    from scepra.app import assemble, prepare
+    from scepra.workers.endpoint import TCPEndpoint
+    from scepra.workers.master import Master
+
+    if (preparing := prepare(config, reactor)) is not None:
+        yield preparing
+    if config.processes == 1:
+        yield assemble(config, reactor)
+        return
+    try:
+        endpoints = [TCPEndpoint.parse(text) for text in config.listen.scep]
+    except ValueError as error:
+        raise ConfigError((Problem(source.file, 0, 0, "listen.scep", str(error)),)) from error
+    # What is wrong with keys and certificates is told now, and not by each worker.
+    assemble(config, reactor)
+    yield Master(endpoints, source.encode(), config.processes, config.shutdown_grace, reactor)

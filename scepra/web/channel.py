@@ -195,6 +195,28 @@ class BoundedChannel(http.HTTPChannel):
         self._silence()
         self._alarm = self.clock.callLater(seconds, self.drop)
 
+    def retire(self) -> None:
+        """Take no request more: close now, or after the answer to the request under way (FT-45)."""
+        if self.phase is not Phase.IDLE:
+            # A request of which the first line has not come is told by checkPersistence.
+            for request in self.requests:
+                self.persistent = False
+                request.responseHeaders.setRawHeaders(b"Connection", (b"close",))
+        elif self._served:
+            self._close(_LINGER)
+        else:
+            # It is new: its request may be on its way.
+            self._enter(Phase.IDLE, _LINGER)
+            self._silence()
+            self._ring()
+
+    def abandon(self) -> None:
+        """Give up the request under way."""
+        if self.phase is Phase.IDLE:
+            self._close(_LINGER)
+        else:
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+
     # Reading
 
     def dataReceived(self, data: bytes) -> None:
@@ -270,6 +292,7 @@ class BoundedChannel(http.HTTPChannel):
         values = request.requestHeaders.getRawHeaders(b"Connection")
         options = {option.strip() for option in b",".join(values).lower().split(b",")} if values else ()
         persistent = b"close" not in options and self._served + 1 < self.limits.requests_per_connection
+        persistent = persistent and not self.site.draining
         if version == b"HTTP/1.0":
             persistent = persistent and b"keep-alive" in options
             if persistent:

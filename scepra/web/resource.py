@@ -23,6 +23,7 @@ from scepra.scep.transport import (
 )
 from scepra.web.routes import Authority, Routes
 from scepra.web.source import NOBODY, Proxies
+from scepra.web.underway import UnderWay
 
 log = Logger()
 access = Logger(namespace="scepra.web.access")
@@ -118,6 +119,7 @@ class ScepResource(Resource):
     """Answers every request on the SCEP port.
 
     A client that hangs up cancels nothing: the operation runs to its end, and only its answer is dropped (FT-21).
+    ``operations`` are the PKIOperations under way.
     """
 
     isLeaf = True
@@ -131,6 +133,7 @@ class ScepResource(Resource):
         super().__init__()
         self._routes = routes
         self._proxies = proxies
+        self.operations: UnderWay[_Exchange] = UnderWay()
 
     def render(self, request: server.Request) -> int:
         """Answer, now or later."""
@@ -166,6 +169,7 @@ class ScepResource(Resource):
         return authority, operation
 
     async def _operate(self, authority: Authority, operation: Operation, exchange: _Exchange) -> None:
+        self.operations.begin(exchange)
         try:
             reply = await authority.pki_operation(operation.message, exchange.source)
         except Exception as error:
@@ -173,6 +177,8 @@ class ScepResource(Resource):
         else:
             # Every CertRep is a 200, whatever it says (HTTP-25), and none may be kept by a cache (HTTP-27).
             exchange.answer(CONTENT_TYPE_PKI_MESSAGE, reply)
+        finally:
+            self.operations.end(exchange)
 
 
 def _public(authority: Authority, kind: OperationKind) -> tuple[str, bytes]:

@@ -13,6 +13,7 @@ from twisted.web.resource import IResource
 from scepra.web.channel import BoundedChannel, BoundedRequest, Phase
 from scepra.web.limits import Limits
 from scepra.web.source import NOBODY, Proxies, neighbourhood
+from scepra.web.underway import UnderWay
 
 log = Logger()
 
@@ -22,10 +23,13 @@ class BoundedSite(server.Site):
 
     When there is no room for a new connection, the one that has kept us waiting longest is cut off: so a client that
     says what it wants is served even while others hold connections open in silence.
+
+    ``connected`` are all connections, ``busy`` those that are not being closed; ``draining`` ones take no request more.
     """
 
     protocol = BoundedChannel  # type: ignore[assignment]  # No other: HTTP/2 has its own floods (AC-013).
     requestFactory = BoundedRequest
+    draining = False
 
     def __init__(self, leaf: IResource, limits: Limits, reactor: IReactorTime, proxies: Proxies = NOBODY) -> None:
         """
@@ -45,6 +49,8 @@ class BoundedSite(server.Site):
         self._neighbourhoods: dict[BoundedChannel, str] = {}
         self._waiting: dict[BoundedChannel, None] = {}
         self._counts: Counter[str] = Counter()
+        self.connected: UnderWay[BoundedChannel] = UnderWay()
+        self.busy: UnderWay[BoundedChannel] = UnderWay()
 
     def acceptableProtocols(self) -> list[bytes]:  # noqa: N802 - Twisted's name
         """What TLS negotiates."""
@@ -89,6 +95,8 @@ class BoundedSite(server.Site):
             longest.drop()
         self._neighbourhoods[channel] = where
         self._counts[where] += 1
+        self.connected.begin(channel)
+        self.busy.begin(channel)
         return True
 
     def note(self, channel: BoundedChannel) -> None:
@@ -96,6 +104,8 @@ class BoundedSite(server.Site):
         self._waiting.pop(channel, None)
         if channel.phase is not Phase.ANSWERING:
             self._waiting[channel] = None
+        if channel.phase is Phase.CLOSING:
+            self.busy.end(channel)
 
     def leave(self, channel: BoundedChannel) -> None:
         """A connection is gone, or as good as gone."""
@@ -105,3 +115,16 @@ class BoundedSite(server.Site):
             self._counts[where] -= 1
             if not self._counts[where]:
                 del self._counts[where]
+            self.busy.end(channel)
+            self.connected.end(channel)
+
+    def drain(self) -> None:
+        """Close every connection: at once if it is idle, else after the answer to what has been asked (FT-45)."""
+        self.draining = True
+        for channel in self.busy:
+            channel.retire()
+
+    def abandon(self) -> None:
+        """Tell whoever still waits for an answer to come back, and close."""
+        for channel in self.busy:
+            channel.abandon()

@@ -10,15 +10,18 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from twisted.application.internet import StreamServerEndpointService
 from twisted.internet import reactor
 from twisted.python.usage import UsageError
 
 from scepra import __version__
 from scepra.cli import LazyGroup, main
 from scepra.lab import LabState
+from scepra.store.database import ThreadedDatabase
 from scepra.tap import Options, makeService
 from scepra.upstream.client import Upstream
+from scepra.web.drain import Front
+from scepra.workers.master import Master
+from scepra.workers.signals import Signals
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = list(LazyGroup.modules)
@@ -104,7 +107,32 @@ def test_twistd_makes_the_service_of_the_example(tmp_path: Path, monkeypatch: py
     options.parseOptions(["--config", str(file)])
     made = makeService(options)
     assert reactor.seconds is time.monotonic
-    assert {type(service) for service in made} == {Upstream, StreamServerEndpointService}
+    serving, signals = made
+    assert isinstance(signals, Signals)
+    # What clients see ends first, and the store last: the others need it to end in good order.
+    first, *others, last = serving
+    assert (type(first), type(last)) == (ThreadedDatabase, Front)
+    assert Upstream in map(type, others)
+
+
+def test_twistd_makes_a_master_of_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more than one worker there is a master, and nothing that serves; mistakes are told before it starts any."""
+    monkeypatch.setattr(reactor, "seconds", reactor.seconds)
+    LabState.load_or_create(tmp_path / "lab")
+    example = (ROOT / "config.example.yaml").read_text().replace("workers: 1 ", "workers: 3 ")
+    file = tmp_path / "scepra.yaml"
+    file.write_text(example)
+    options = Options()
+    options.parseOptions(["--config", str(file)])
+    assert [type(service) for service in makeService(options)] == [Master, Signals]
+    file.write_text(example.replace("interface=127.0.0.1", "device=lo"))
+    with pytest.raises(SystemExit, match=r"scepra\.yaml: listen\.scep: expected tcp:PORT, perhaps with"):
+        makeService(options)
+    file.write_text(example)
+    (tmp_path / "lab" / "ra.key").write_text("no key")
+    (tmp_path / "lab" / "ra-signing.key").write_text("no key")
+    with pytest.raises(SystemExit, match=r"lab/ra.*\.key: "):
+        makeService(options)
 
 
 def test_twistd_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:

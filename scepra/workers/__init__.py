@@ -1,0 +1,1 @@
+"""Several processes: a master that holds the sockets and keeps as many workers alive, each of which is a whole RA."""

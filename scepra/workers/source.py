@@ -1,0 +1,64 @@
+"""A configuration file as it was at one moment, so that all processes go by the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from scepra.config.document import MAXIMUM
+from scepra.config.load import Reading, parse
+from scepra.config.section import Surroundings
+from scepra.errors import ConfigError, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a configuration file held.
+
+    ``file`` is its name as it was given; ``base`` its directory, absolute, since twistd may change the working
+    directory later; ``mode`` its permissions.
+    """
+
+    file: str
+    base: str
+    content: bytes
+    mode: int
+
+    @classmethod
+    def read(cls, path: str | Path) -> Source:
+        """Read a file.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        path = Path(path)
+        try:
+            with path.open("rb") as file:
+                content = file.read(MAXIMUM + 1)
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        except (OSError, ValueError) as error:
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "no such name"
+            raise ConfigError((Problem(str(path), 0, 0, "", f"cannot be read: {reason}"),)) from error
+        return cls(str(path), str(path.parent.absolute()), content, mode)
+
+    def parse(self, environ: Mapping[str, str] = os.environ) -> Reading:
+        """The configuration, or every problem in it."""
+        return parse(self.content, self.file, Surroundings(Path(self.base), environ), self.mode)
+
+    def encode(self) -> bytes:
+        """The form in which a worker gets it."""
+        return json.dumps(asdict(self) | {"content": self.content.decode("latin-1")}).encode("ascii")
+
+    @classmethod
+    def decode(cls, data: bytes) -> Source:
+        """The inverse of :meth:`encode`.
+
+        Raises:
+            ValueError: the master has ended before it had said all.
+        """
+        fields = json.loads(data)
+        return cls(**fields | {"content": fields["content"].encode("latin-1")})

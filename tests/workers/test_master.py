@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from twisted.internet.error import CannotListenError, ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+from scepra.app import LOST
+from scepra.workers.endpoint import TCPEndpoint
+from scepra.workers.master import Master
+from scepra.workers.relay import WorkerProcess
+from scepra.workers.signals import Signals
+
+GRACE = 25.0
+
+
+class Process:
+    """A process that is only remembered, and the signals that it was sent."""
+
+    def __init__(self, pid: int, protocol: WorkerProcess, command: list[str], sockets: Mapping[int, int]) -> None:
+        self.pid = pid
+        self.protocol = protocol
+        self.command = command
+        self.sockets = sockets
+        self.signals: list[str] = []
+        self.written = b""
+        self.running = True
+        protocol.makeConnection(self)
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def closeStdin(self) -> None:  # noqa: N802 - Twisted's name
+        assert self.written
+
+    def signalProcess(self, name: str) -> None:  # noqa: N802 - Twisted's name
+        if not self.running:
+            raise ProcessExitedAlready
+        self.signals.append(name)
+
+    def end(self, reason: Exception = ProcessTerminated(None, 9)) -> None:  # noqa: B008 - never changed
+        self.running = False
+        self.protocol.processEnded(Failure(reason))
+
+
+class Reactor(Clock):
+    """A clock with processes, that can be stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.processes: list[Process] = []
+        self.stopped = 0
+        self.triggers: list[tuple[Any, ...]] = []
+
+    def callWhenRunning(self, function: Callable[[], object]) -> None:  # noqa: N802 - Twisted's name
+        self.callLater(0, function)
+
+    def callFromThread(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: N802 - Twisted's name
+        self.callLater(0, function, *arguments)
+
+    def addSystemEventTrigger(self, *trigger: Any) -> None:  # noqa: N802 - Twisted's name
+        self.triggers.append(trigger)
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+    def spawnProcess(  # noqa: N802 - Twisted's name
+        self,
+        protocol: WorkerProcess,
+        executable: str,
+        args: list[str],
+        env: Mapping[str, str],
+        childFDs: Mapping[int, Any],  # noqa: N803 - Twisted's name
+    ) -> Process:
+        assert executable == args[0] == sys.executable
+        assert env["HOME"] == os.environ["HOME"]
+        assert {number: kind for number, kind in childFDs.items() if number < 3} == {0: "w", 1: "r", 2: "r"}
+        sockets = {number: kind for number, kind in childFDs.items() if number >= 3}
+        self.processes.append(Process(1000 + len(self.processes), protocol, args, sockets))
+        return self.processes[-1]
+
+
+class House:
+    """A master and what it did."""
+
+    def __init__(self, workers: int = 2, endpoints: int = 1) -> None:
+        self.reactor: Any = Reactor()
+        self.endpoints = [TCPEndpoint(0, "127.0.0.1")] * endpoints
+        self.master = Master(self.endpoints, b"instructions", workers, GRACE, self.reactor)
+        self.stopped: list[object] = []
+        self.master.privilegedStartService()
+        self.master.startService()
+        self.reactor.advance(0)
+
+    @property
+    def processes(self) -> list[Process]:
+        return self.reactor.processes
+
+    def stop(self) -> None:
+        if self.master.running:
+            self.master.stopService().addBoth(self.stopped.append)
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    made = House()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def events() -> Iterator[list[LogEvent]]:
+    caught: list[LogEvent] = []
+    globalLogPublisher.addObserver(caught.append)
+    yield caught
+    globalLogPublisher.removeObserver(caught.append)
+
+
+def test_each_worker_has_a_socket_of_its_own_for_each_endpoint() -> None:
+    """Workers are told their number, who the master is, and what to do; their sockets begin with number 3."""
+    house = House(workers=2, endpoints=2)
+    assert [process.command[-3:] for process in house.processes] == [
+        ["scepra.workers", "1", str(os.getpid())],
+        ["scepra.workers", "2", str(os.getpid())],
+    ]
+    assert [process.written for process in house.processes] == [b"instructions"] * 2
+    assert [list(process.sockets) for process in house.processes] == [[3, 4]] * 2
+    names: list[list[Any]] = [[], []]
+    for process in house.processes:
+        for place, descriptor in enumerate(process.sockets.values()):
+            with socket.socket(fileno=os.dup(descriptor)) as each:
+                names[place].append(each.getsockname())
+    assert [len(set(each)) for each in names] == [1, 1]
+    assert len({descriptor for process in house.processes for descriptor in process.sockets.values()}) == 4
+    house.stop()
+
+
+@pytest.mark.proves("FT-55")
+def test_a_dead_worker_is_replaced_at_the_same_sockets(house: House) -> None:
+    """A worker that died has a successor at its sockets; the other worker stays."""
+    first, second = house.processes
+    first.end()
+    house.reactor.advance(0.1)
+    [*_, third] = house.processes
+    assert (third.command, third.sockets) == (first.command, first.sockets)
+    assert len(house.processes) == 3
+    assert second.running
+
+
+@pytest.mark.proves("FT-55")
+def test_workers_that_keep_dying_are_replaced_ever_later(house: House, events: list[LogEvent]) -> None:
+    """The pause doubles from a tenth of a second to ten; it is short again after a worker that has lived a minute."""
+    pauses = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    for pause in pauses:
+        house.processes[-1].end()
+        known = len(house.processes)
+        house.reactor.advance(pause * 0.99)
+        assert len(house.processes) == known
+        house.reactor.advance(pause * 0.02)
+        assert len(house.processes) == known + 1
+    house.reactor.advance(60)
+    house.processes[-1].end(ProcessDone(0))
+    house.reactor.advance(0.1)
+    assert len(house.processes) == 2 + len(pauses) + 1
+    said = [formatEvent(event) for event in events]
+    assert "worker 2 has ended with signal 9: another one comes in 0.4 s" in said
+    assert "worker 2 has ended with exit status 0: another one comes in 0.1 s" in said
+
+
+@pytest.mark.proves("FT-45")
+def test_the_end_is_when_all_workers_have_ended(house: House) -> None:
+    """Told to end, the master lets nobody in any more, tells the workers, and waits for them; none is replaced."""
+    first, second = house.processes
+    address = house.master._places[0]._sockets[0].getsockname()
+    house.stop()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    assert [process.signals for process in house.processes] == [["TERM"], ["TERM"]]
+    first.end(ProcessDone(0))
+    house.reactor.advance(GRACE)
+    assert house.stopped == []
+    second.end(ProcessDone(0))
+    assert house.stopped == [None]
+    house.reactor.advance(100)
+    assert len(house.processes) == 2
+    assert second.signals == ["TERM"]
+    assert house.reactor.getDelayedCalls() == []
+
+
+@pytest.mark.proves("FT-45")
+def test_workers_that_do_not_end_are_killed(house: House) -> None:
+    """Five seconds after the grace a worker that still lives is killed; one that has ended is let be."""
+    first, second = house.processes
+    house.stop()
+    first.end(ProcessDone(0))
+    house.reactor.advance(GRACE + 4.9)
+    assert second.signals == ["TERM"]
+    house.reactor.advance(0.1)
+    assert (first.signals, second.signals) == (["TERM"], ["TERM", "KILL"])
+    second.end()
+    assert house.stopped == [None]
+
+
+def test_a_place_that_is_empty_at_the_end_stays_empty(house: House) -> None:
+    """A worker that has just died is neither waited for nor replaced; nor is one that dies without a word of it."""
+    first, second = house.processes
+    first.end()
+    second.running = False
+    house.stop()
+    assert second.signals == []
+    second.end()
+    assert house.stopped == [None]
+    assert house.reactor.getDelayedCalls() == []
+
+
+def test_an_end_before_the_beginning_starts_nobody() -> None:
+    """A master that is stopped before its reactor runs starts no worker."""
+    reactor: Any = Reactor()
+    master = Master([TCPEndpoint(0, "127.0.0.1")], b"x", 2, GRACE, reactor)
+    master.privilegedStartService()
+    master.startService()
+    stopped: list[object] = []
+    master.stopService().addBoth(stopped.append)
+    reactor.advance(0)
+    assert (stopped, reactor.processes) == ([None], [])
+
+
+@pytest.mark.proves("FT-35")
+def test_a_lost_database_ends_all(house: House) -> None:
+    """When workers say that the database is gone, none is replaced, and the exit status of the master says so too."""
+    for process in house.processes:
+        process.end(ProcessTerminated(LOST))
+    assert house.reactor.stopped == 1
+    assert house.reactor.triggers == [("after", "shutdown", os._exit, LOST)]
+    house.stop()
+    assert house.stopped == [None]
+    assert len(house.processes) == 2
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    """Where somebody else listens, the master does not start."""
+    [other] = TCPEndpoint(0, "127.0.0.1").bind(1)
+    reactor: Any = Reactor()
+    with other, pytest.raises(CannotListenError):
+        Master([TCPEndpoint(other.getsockname()[1], "127.0.0.1")], b"", 2, GRACE, reactor).privilegedStartService()
+
+
+@pytest.mark.proves("FT-45")
+def test_signals_stop_the_reactor_once() -> None:
+    """The first signal stops the reactor, and others change nothing; until the reactor runs, none is heeded."""
+    reactor: Any = Reactor()
+    before = signal.getsignal(signal.SIGUSR2)
+    try:
+        Signals(reactor, [signal.SIGUSR2]).startService()
+        assert signal.getsignal(signal.SIGUSR2) is before
+        reactor.advance(0)
+        for _ in range(3):
+            signal.raise_signal(signal.SIGUSR2)
+        assert reactor.stopped == 0
+        reactor.advance(0)
+        assert reactor.stopped == 1
+    finally:
+        signal.signal(signal.SIGUSR2, before)
