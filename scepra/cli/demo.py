@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from scepra.errors import ConfigError
-from scepra.lab.demonstration import DOMAIN, Demonstration, Step
+from scepra.lab.demonstration import DOMAIN, Demonstration
 from scepra.lab.process import Decision, Failed
+from scepra.lab.story import Step
 
 WIDTH = 62
 

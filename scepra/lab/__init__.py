@@ -9,7 +9,7 @@ The embedded upstream of ``scepra demo``, what ``scepra lab-ca`` serves, and the
 """
 
 from scepra.lab.authority import Authority, RAUsage
-from scepra.lab.behaviour import PERMISSIVE, Behaviour, Faces, Fault, Forgery, Payload
+from scepra.lab.behaviour import PERMISSIVE, Behaviour, Duplicates, Faces, Fault, Forgery, Payload
 from scepra.lab.client import Client, Enrolment
 from scepra.lab.csr import build_csr
 from scepra.lab.discovery import Discovery
@@ -25,6 +25,7 @@ __all__ = [
     "CertificationService",
     "Client",
     "Discovery",
+    "Duplicates",
     "Enrolment",
     "Faces",
     "Fault",

@@ -29,7 +29,18 @@ class Fault(enum.Enum):
     EMPTY = "status 200 and no content"
     SILENCE = "no answer, ever"
     RESET = "the connection is reset instead of an answer"
+    CUT = "half of the answer, then the connection is reset"
     TRUNCATED = "half of the answer, then the connection ends"
+    SHORT = "Content-Length is half of what the answer has"
+    DRIP = "the answer octet by octet, with a pause after each"
+
+
+class Duplicates(enum.Enum):
+    """What becomes of a request that comes again under the transactionID that it had (FT-13)."""
+
+    SAME = "the outcome that it has had, or will have"
+    REFUSED = "FAILURE: its password has been used"
+    ISSUED = "another certificate, if it has one"
 
 
 class Forgery(enum.Enum):
@@ -70,6 +81,10 @@ class Behaviour:
     Attributes:
         status: the fate of new requests: SUCCESS; PENDING until they are approved; FAILURE with ``fail_info`` and
             ``fail_info_text``.
+        polls: how many polls for a new request that is PENDING are answered so; the next brings its certificate. None:
+            none does before it is approved.
+        forgets: what is pending is known no more, to polls and to the same request (FT-15).
+        duplicates: see :class:`Duplicates`.
         algorithms: what answers use; None mirrors the request.
         floor: which digests, ciphers, key transports and keys requests may use.
         empty_content: PENDING and FAILURE carry content that is empty, rather than none (PEER-02).
@@ -80,6 +95,7 @@ class Behaviour:
         get: PKIOperation by GET is served; else it is answered with 405.
         forgery: see :class:`Forgery`.
         fault: see :class:`Fault`.
+        pause: of a DRIP, in seconds.
         http_status: an HTTP status that takes the place of the answer, with ``retry_after`` (seconds) if that is set.
         faulty: the operations that ``fault`` and ``http_status`` are about.
         faulty_methods: the HTTP methods that they are about.
@@ -88,6 +104,9 @@ class Behaviour:
     status: PKIStatus = PKIStatus.SUCCESS
     fail_info: FailInfo = FailInfo.BAD_REQUEST
     fail_info_text: str | None = None
+    polls: int | None = None
+    forgets: bool = False
+    duplicates: Duplicates = Duplicates.SAME
     algorithms: Algorithms | None = None
     floor: Floor = MODERN
     empty_content: bool = True
@@ -98,6 +117,7 @@ class Behaviour:
     get: bool = True
     forgery: Forgery | None = None
     fault: Fault | None = None
+    pause: float = 1.0
     http_status: int | None = None
     retry_after: int | None = None
     faulty: frozenset[OperationKind] = frozenset((OperationKind.PKI_OPERATION,))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
+from twisted.internet.utils import getProcessOutputAndValue
 from twisted.web.client import ResponseFailed
 
-from scepra.errors import FailInfo, Refused, ScepError
+from scepra.errors import Refused, ScepError
 from scepra.lab.client import Client, Enrolment
 from scepra.lab.discovery import Discovery
 from scepra.lab.http import http_client
@@ -21,10 +24,8 @@ from scepra.lab.process import Decision, Failed, RegistrationAuthorityProcess
 from scepra.lab.server import listen, url_of
 from scepra.lab.service import CertificationService
 from scepra.lab.state import LabState, write_private
+from scepra.lab.story import Step, Story
 from scepra.scep.capabilities import KEYWORDS
-from scepra.scep.certificate import Certificate
-from scepra.scep.message import PKIStatus
-from scepra.scep.transport import OperationKind
 
 READY_WITHIN = 30.0
 _PAUSE = 0.05
@@ -32,6 +33,7 @@ DOMAIN = "devices.example"
 
 CONFIGURATION = """\
 # Written by `scepra demo` at every start: the ports are those that were free.
+workers: 1
 listen: {{scep: "tcp:{port}:interface=127.0.0.1"}}
 upstreams:
   lab:
@@ -49,6 +51,7 @@ profiles:
     policy:
       - key: {{rsa: {{min: 2048}}, ec: [P-256, P-384]}}
       - subject: {{require: [CN], allow: [C, O, OU], match: {{CN: "[a-z0-9-]+\\\\.devices\\\\.example"}}}}
+      - hold: {{when: {{subject: {{OU: servers}}}}, approvals: 1}}
       - san: {{dns: {{suffix: [devices.example], max: 5}}}}
       - extensions: {{allow: [subjectAltName, keyUsage, extendedKeyUsage]}}
       - eku: {{allow: [clientAuth]}}
@@ -57,16 +60,6 @@ profiles:
     paths: [/scep/old]
     legacy: [DES-CBC]
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that happened: what, how it went in a few lines, how long it took, and whether it went as it should."""
-
-    title: str
-    details: tuple[str, ...]
-    seconds: float
-    ok: bool
 
 
 class Demonstration:
@@ -144,10 +137,9 @@ class Demonstration:
         number = _free_port()
         config = self.directory / "config.yaml"
         write_private(config, CONFIGURATION.format(port=number, upstream=url_of(port)).encode("utf-8"))
-        registration_authority = self._registration_authority = RegistrationAuthorityProcess(self._reactor, config)
         self.url = f"http://127.0.0.1:{number}/scep"
         device = Client(self.url, http_client(self._reactor), ca_fingerprint=ca_fingerprint)
-        await self._ready(device, registration_authority)
+        await self._start(config, device)
         yield Step(
             "The RA starts in front of it",
             (f"twistd -n scepra --config {config}", self.url),
@@ -157,11 +149,71 @@ class Demonstration:
         begun = time.monotonic()
         found = await device.discover()
         yield Step("A device asks the RA what it is", _introduction(found), time.monotonic() - begun, True)
-        story = Story(service, registration_authority, device)
+        story = Story(service, self, device)
         yield await story.enrol(f"laptop-1.{DOMAIN}", lab.challenge, "RSA-2048")
         yield await story.enrol(f"phone-1.{DOMAIN}", lab.challenge, "EC-P-256")
         yield await story.leave_policy("www.bank.example", lab.challenge)
         yield await story.guess_challenge(f"laptop-2.{DOMAIN}", "let me in")
+        pending, step = await story.ask_for_approval(f"server-1.{DOMAIN}", lab.challenge)
+        yield step
+        if pending is None:
+            return
+        begun = time.monotonic()
+        said = await self._approve(pending)
+        yield await story.fetch(pending, said, begun)
+        begun = time.monotonic()
+        interrupted = await story.be_interrupted(f"laptop-3.{DOMAIN}", lab.challenge, self._kill)
+        await self._start(config, device)
+        yield await story.ask_again(interrupted, begun)
+
+    async def decision(self, transaction_id: str) -> Decision:
+        """What the RA decided about a request.
+
+        Raises:
+            Failed: there is no record, or the RA has ended.
+        """
+        assert self._registration_authority is not None  # noqa: S101 - the story begins when it runs
+        return await self._registration_authority.decision(transaction_id)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long."""
+        await deferLater(self._reactor, seconds)
+
+    async def _start(self, config: Path, device: Client) -> None:
+        """Start the RA, and wait until it answers."""
+        self._registration_authority = RegistrationAuthorityProcess(self._reactor, config)
+        await self._ready(device, self._registration_authority)
+
+    async def _kill(self) -> None:
+        """End the RA as a power failure would."""
+        assert self._registration_authority is not None  # noqa: S101 - the story begins when it runs
+        await self._registration_authority.kill()
+
+    async def _approve(self, pending: Enrolment) -> str:
+        """Approve a request as a person would; what the command said."""
+        decision = await self.decision(pending.transaction_id)
+        config = ("--config", str(self.directory / "config.yaml"))
+        shown = await self._command("pending", "show", decision.enrolment, *config, "--json")
+        try:
+            digest = json.loads(shown)["digest"]
+        except (ValueError, KeyError) as error:
+            raise Failed(f"scepra pending show said:\n{shown}") from error
+        why = ("--why", "it is in our list", "--by", "alice", "--digest", digest)
+        return await self._command("pending", "approve", decision.enrolment, *config, *why)
+
+    async def _command(self, *arguments: str) -> str:
+        """What a command of scepra prints.
+
+        Raises:
+            Failed: it did not succeed.
+        """
+        output, errors, code = await getProcessOutputAndValue(
+            sys.executable, ("-m", "scepra", *arguments), env=os.environ, reactor=self._reactor
+        )
+        if code:
+            raise Failed(f"scepra {' '.join(arguments)} failed:\n{errors.decode('utf-8', 'replace')}")
+        text: str = output.decode("utf-8", "replace").strip()
+        return text
 
     async def _ready(self, device: Client, process: RegistrationAuthorityProcess) -> None:
         """Wait until the RA answers: it has to start, to listen, and to fetch the CA's certificates."""
@@ -178,71 +230,6 @@ class Demonstration:
             await deferLater(self._reactor, _PAUSE)
 
 
-class Records(Protocol):
-    """Where the RA's decisions are read."""
-
-    async def decision(self, transaction_id: str) -> Decision:
-        """What it decided about a request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """What the device does, as it, the RA and the CA saw it."""
-
-    service: CertificationService
-    records: Records
-    device: Client
-
-    async def enrol(self, name: str, challenge: str, key: str) -> Step:
-        """Everything is as it should be: a certificate comes."""
-        asked = self._asked
-        result = await self.device.enrol(name, names=[name], challenge=challenge, key=key)
-        decision = await self.records.decision(result.transaction_id)
-        title = f"A device enrols as {name}, with a key of {key}"
-        if result.certificate is None or self._asked == asked:
-            return Step(title, _refusal(result, decision), result.seconds, False)
-        received = self.service.received[-1]
-        unchanged = received.csr is not None and received.csr.der == result.csr
-        sealed_anew = received.signer is not None and received.signer != result.signer.certificate
-        encrypts = result.signer.key.public.encrypts
-        details = (
-            "The RA opened the request, found challenge and policy satisfied, and sealed it anew.",
-            f"The CA got {'exactly the CSR that the device signed' if unchanged else 'another CSR'}.",
-            *(() if encrypts else ("This key cannot decrypt: the RA sealed its answer with the challenge.",)),
-            _description(result.certificate),
-        )
-        ok = unchanged and sealed_anew and self.service.authority.has_issued(result.certificate)
-        return Step(title, details, result.seconds, ok)
-
-    async def leave_policy(self, name: str, challenge: str) -> Step:
-        """The challenge is right, the name is not."""
-        return await self._refused(f"One asks for the name {name}", name, challenge, "subject")
-
-    async def guess_challenge(self, name: str, challenge: str) -> Step:
-        """The name is right, the challenge is not."""
-        return await self._refused("One asks with a wrong challenge", name, challenge, "challenge")
-
-    async def _refused(self, title: str, name: str, challenge: str, rule: str) -> Step:
-        asked = self._asked
-        result = await self.device.enrol(name, challenge=challenge)
-        decision = await self.records.decision(result.transaction_id)
-        unheard = self._asked == asked
-        details = (*_refusal(result, decision), *(("The CA was not asked.",) if unheard else ("The CA was asked!",)))
-        ok = (
-            unheard
-            and result.status is PKIStatus.FAILURE
-            and result.fail_info is FailInfo.BAD_REQUEST
-            and decision.outcome == "refused"
-            and [reason.partition(":")[0] for reason in decision.reasons] == [rule]
-        )
-        return Step(title, details, result.seconds, ok)
-
-    @property
-    def _asked(self) -> int:
-        """How often the CA was asked for anything."""
-        return sum(item.kind is OperationKind.PKI_OPERATION for item in self.service.received)
-
-
 def _introduction(found: Discovery) -> tuple[str, ...]:
     names = ", ".join(str(item.subject) for item in found.certificates)
     used = found.algorithms
@@ -250,19 +237,6 @@ def _introduction(found: Discovery) -> tuple[str, ...]:
         f"GetCACaps: {' '.join(keyword for keyword in KEYWORDS if keyword in found.capabilities)}",
         f"GetCACert: {names}",
         f"All of them are the pinned CA's. It will use {used.cipher.value} and {used.digest.value}.",
-    )
-
-
-def _description(certificate: Certificate) -> str:
-    ends = f"{certificate.not_after:%Y-%m-%d}" if certificate.not_after is not None else "whenever"
-    return f"Certificate {certificate.serial:x} by {certificate.issuer}, good until {ends}."
-
-
-def _refusal(result: Enrolment, decision: Decision) -> tuple[str, ...]:
-    fail_info = result.fail_info.name.title().replace("_", "") if result.fail_info is not None else "no failInfo"
-    return (
-        f'The device is told: {result.status.name}, {fail_info[0].lower() + fail_info[1:]}, "{result.fail_info_text}".',
-        *(f"The RA's record says: {reason}." for reason in decision.reasons),
     )
 
 

@@ -28,13 +28,15 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the RA's audit record says of one request; ``reasons`` is empty for what was issued."""
+    """What the RA's audit record says of one request; ``reasons`` is empty for what was issued;
+    ``enrolment`` names what is stored of it, if anything is."""
 
     transaction_id: str
     outcome: str
     reference: str
     subject: str
     reasons: tuple[str, ...]
+    enrolment: str = ""
 
     @classmethod
     def parse(cls, line: str) -> Decision | None:
@@ -48,6 +50,7 @@ class Decision:
                 said["reference"],
                 said.get("subject", ""),
                 tuple(said.get("reasons", ())),
+                said.get("enrolment", ""),
             )
         except (ValueError, KeyError):
             return None
@@ -102,6 +105,12 @@ class RegistrationAuthorityProcess(ProcessProtocol):
         await self._ended
         if self._stopping:
             await Deferred()
+
+    async def kill(self) -> None:
+        """End the process as a power failure would."""
+        self._stopping = True
+        self._process.signalProcess("KILL")
+        await self._ended
 
     async def stop(self) -> None:
         """End the process, with force if it does not end by itself in time."""

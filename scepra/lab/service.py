@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from scepra.errors import FailInfo, Refused, ScepError
 from scepra.lab import forgery
 from scepra.lab.authority import REMEMBERED, Authority, RAUsage, remember
-from scepra.lab.behaviour import Behaviour, Faces, Forgery, Payload
+from scepra.lab.behaviour import Behaviour, Duplicates, Faces, Forgery, Payload
 from scepra.lab.fault import respond
 from scepra.scep.algorithm import Algorithms, Digest, KeyTransport
 from scepra.scep.capabilities import offered
@@ -95,12 +95,13 @@ class Received:
 
 @dataclass(slots=True)
 class Transaction:
-    """What was asked for under one transactionID, and what came of it."""
+    """What was asked for under one transactionID, what came of it, and how often it was polled for before."""
 
     csr: CertificationRequest
     requester: Certificate
     status: PKIStatus = PKIStatus.PENDING
     certificate: Certificate | None = None
+    polls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +278,7 @@ class CertificationService(Resource):
 
     def _enrol(self, transaction_id: str, signer: Certificate, csr: CertificationRequest) -> Outcome:
         """The outcome of a request; the same request again is the same transaction (MSG-25)."""
-        transaction = self.transactions.get(transaction_id)
+        transaction = self._recall(transaction_id)
         if transaction is None or transaction.csr.der != csr.der:
             transaction = Transaction(csr, signer)
             remember(self.transactions, transaction_id, transaction)
@@ -285,15 +286,31 @@ class CertificationService(Resource):
                 self._issue(transaction)
             elif self.behaviour.status is PKIStatus.FAILURE:
                 transaction.status = PKIStatus.FAILURE
+        elif self.behaviour.duplicates is Duplicates.REFUSED:
+            raise ScepError("the password has been used already")
+        elif self.behaviour.duplicates is Duplicates.ISSUED and transaction.certificate is not None:
+            self._issue(transaction)
         return self._outcome(transaction)
 
     def _poll(self, transaction_id: str, signer: Certificate) -> Outcome:
         """The outcome so far, for whoever holds the requester's key (MSG-41, MSG-42)."""
-        transaction = self.transactions.get(transaction_id)
+        transaction = self._recall(transaction_id)
         keys = () if transaction is None else (transaction.requester.public_key, transaction.csr.public_key)
         if transaction is None or not any(signer.public_key.same_key(key) for key in keys):
             raise ScepError("a poll for a transaction that is unknown", FailInfo.BAD_CERT_ID)
+        if transaction.status is PKIStatus.PENDING:
+            polls = self.behaviour.polls
+            if polls is not None and transaction.polls >= polls:
+                self._issue(transaction)
+            transaction.polls += 1
         return self._outcome(transaction)
+
+    def _recall(self, transaction_id: str) -> Transaction | None:
+        """What is known by a transactionID."""
+        transaction = self.transactions.get(transaction_id)
+        if transaction is not None and transaction.status is PKIStatus.PENDING and self.behaviour.forgets:
+            return None
+        return transaction
 
     def _outcome(self, transaction: Transaction) -> Outcome:
         if transaction.status is PKIStatus.PENDING:

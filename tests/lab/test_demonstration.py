@@ -7,8 +7,8 @@ from treq.testing import StubTreq
 
 from scepra.errors import FailInfo
 from scepra.lab import Authority, Behaviour, CertificationService, Client
-from scepra.lab.demonstration import Step, Story
 from scepra.lab.process import Decision
+from scepra.lab.story import Step, Story
 from scepra.scep.message import PKIStatus
 
 from .conftest import CHALLENGE, NOW, URL, run
