@@ -21,6 +21,8 @@ class LazyGroup(click.Group):
         "fingerprint": ("scepra.cli.fingerprint:fingerprint", "Print what a SCEP CA offers, to compare out of band."),
         "inspect": ("scepra.cli.inspect:inspect", "Decode SCEP messages, CSRs, CA certificates and query strings."),
         "lab-ca": ("scepra.cli.lab_ca:lab_ca", "Serve a small SCEP CA for trials."),
+        "pending": ("scepra.cli.pending:pending", "List what waits for people, and approve or deny it."),
+        "transactions": ("scepra.cli.transactions:transactions", "Show where enrolments stand; deal with stuck ones."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
