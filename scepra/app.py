@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import math
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from socket import socket
+from typing import Any, TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from twisted.application.internet import StreamServerEndpointService
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IReactorCore, IReactorTCP, IReactorTime
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IListeningPort, IReactorCore, IReactorSocket, IReactorTCP, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -20,16 +27,26 @@ from scepra.challenge.none import NoChallenge
 from scepra.challenge.protocol import ChallengeProvider
 from scepra.challenge.static import StaticChallenge
 from scepra.config import model
-from scepra.errors import ConfigError, Problem
+from scepra.errors import ConfigError, Problem, StoreError
+from scepra.forwarding import Forwarding
+from scepra.housekeeper import Housekeeper
 from scepra.issuance import IssuanceRules
 from scepra.keys.certificate import read_certificates
 from scepra.keys.identity import read_generation, read_identity
 from scepra.ra import RegistrationAuthority
+from scepra.reconciler import Reconciler
 from scepra.renewal import RenewalRules
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Keyring
+from scepra.signing import StoredKeys
+from scepra.store.database import Database, ThreadedDatabase
+from scepra.store.engine import create_engine, create_file
+from scepra.store.owner import new_owner
+from scepra.store.schema import Migration, Newer
+from scepra.store.vault import Vault, read_vault
 from scepra.upstream.client import Upstream, utc_now
 from scepra.upstream.signer import EphemeralSelfSigned, RACertificate, UpstreamSigner
+from scepra.web.drain import Front
 from scepra.web.limits import Limits
 from scepra.web.resource import ScepResource
 from scepra.web.routes import Route, Routes
@@ -38,57 +55,171 @@ from scepra.web.source import Proxies
 
 log = Logger()
 
+SIGNER_MARGIN = timedelta(days=7)
+"""How long a certificate that signs to a CA is valid beyond the longest that a request may wait."""
+STORE_THREADS = 4
+"""How many threads use a database server at once."""
+STORE_QUEUE = 1000
+"""How many calls may wait for the database."""
+LOST = 3
+"""The exit status after the database has been deleted or replaced under us."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Reactor(IReactorCore, IReactorTime, IReactorTCP):
+class Reactor(IReactorCore, IReactorTime, IReactorTCP, IReactorSocket):
     """What the RA needs of a reactor; the default one provides it."""
 
 
-def assemble(settings: model.Config, reactor: Reactor, now: Callable[[], datetime] = utc_now) -> IService:
+class InTurn(MultiService):
+    """Services that start in order and end in the reverse order, each when all after it have ended."""
+
+    def stopService(self) -> Deferred[None]:
+        """End them one by one."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for service in reversed(list(self)):
+            try:
+                await maybeDeferred(service.stopService)
+            except Exception:
+                # What comes next must end all the same.
+                log.failure("{service} did not end as it should", service=type(service).__name__)
+
+
+def assemble(
+    settings: model.Config,
+    reactor: Reactor,
+    now: Callable[[], datetime] = utc_now,
+    sockets: Sequence[socket] | None = None,
+) -> IService:
     """The whole RA as one service: keys are read here, the network is touched when it starts.
+
+    When it stops, clients are let go first, then everything else ends.
 
     Args:
         settings: a checked configuration.
         reactor: everything that waits, waits on it.
         now: the time of day, UTC.
+        sockets: a worker's: they listen already, in place of the configured endpoints, and the worker takes its share
+            of all connections.
 
     Raises:
         ConfigError: keys or certificates cannot be used, with every problem found.
     """
-    service = MultiService()
+    service = InTurn()
+    problems: list[Problem] = []
+    vault = _read(read_vault, settings.store.key_file, problems)
+    if vault is None:
+        raise ConfigError(tuple(problems))
+    database = ThreadedDatabase(
+        create_engine(settings.store, STORE_THREADS),
+        settings.store.sqlite_path,
+        reactor,
+        threads=STORE_THREADS,
+        patience=2 * settings.store.timeout,
+        limit=STORE_QUEUE,
+        lost=partial(_lost, reactor),
+    )
     upstreams = {name: Upstream(name, upstream, reactor, now) for name, upstream in settings.upstreams.items()}
-    routes = build_routes(settings, upstreams, now)
+    built = build(settings, upstreams, Ground(database, vault, reactor, now))
     proxies = Proxies(settings.listen.trusted_proxies)
-    site = BoundedSite(ScepResource(routes, proxies), _limits(settings.limits), reactor, proxies)
+    resource = ScepResource(built.routes, proxies)
+    limits = _limits(settings.limits, 1 if sockets is None else settings.processes)
+    site = BoundedSite(resource, limits, reactor, proxies)
+    # What stops last is what the others need to stop in good order.
+    database.setServiceParent(service)
     for upstream in upstreams.values():
         upstream.setServiceParent(service)
-    for endpoint in settings.listen.scep:
-        StreamServerEndpointService(serverFromString(reactor, endpoint), site).setServiceParent(service)
+    for forwarding in built.forwardings.values():
+        Reconciler(forwarding).setServiceParent(service)
+    Housekeeper(database, settings.store.retention, built.keyrings, built.owner, now, reactor).setServiceParent(service)
+    if sockets is None:
+        ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.scep]
+    else:
+        ports = [partial(_adopt, reactor, each) for each in sockets]
+    Front(ports, site, resource, reactor, settings.shutdown_grace).setServiceParent(service)
     return service
 
 
-def build_routes(
-    settings: model.Config,
-    upstreams: Mapping[str, Upstream],
-    now: Callable[[], datetime] = utc_now,
-    slowly: Callable[..., Awaitable[Any]] = deferToThread,
-) -> Routes:
-    """The authorities of all profiles, and where they are served.
+async def _adopt(reactor: Reactor, listening: socket, site: BoundedSite) -> IListeningPort:
+    """Accept from a socket that listens already; the port has a copy of it."""
+    with listening:
+        return reactor.adoptStreamPort(listening.fileno(), listening.family, cast(Any, site))
+
+
+def prepare(settings: model.Config, reactor: Reactor) -> IService | None:
+    """Make the store ready: its key, its file, its tables. One process does this, before any other uses the store.
+
+    Returns:
+        None when it is ready; a service that goes on trying where the database server does not answer yet (FT-39).
+
+    Raises:
+        ConfigError: it cannot be used: a key that is missing, or tables of a newer program (AC-137).
+    """
+    store = settings.store
+    read_vault(store.key_file, create=not store.is_postgresql)
+    if store.sqlite_path is not None:
+        create_file(store.sqlite_path)
+    migration = Migration(create_engine(store, 1), reactor)
+    try:
+        migration.attempt()
+    except StoreError as error:
+        if not store.is_postgresql or isinstance(error, Newer):
+            raise ConfigError((Problem("store", 0, 0, "store.url", error.reason),)) from error
+        log.error("{error}; trying again", error=error.reason)
+        return migration
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What everything in a process stands on.
+
+    Attributes:
+        database, vault: the store, and what seals things in it.
+        reactor: the clock that nobody sets.
+        now: the time of day, UTC.
+        slowly: calls a function with its arguments where it may take its time.
+        pause: waits for so many seconds.
+    """
+
+    database: Database
+    vault: Vault
+    reactor: IReactorTime
+    now: Callable[[], datetime] = utc_now
+    slowly: Callable[..., Awaitable[Any]] = deferToThread
+    pause: Callable[[float], Awaitable[object]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The authorities of all profiles and where they are served; the ways to the CAs, by their names; the identities of
+    all profiles; the name of this process in leases."""
+
+    routes: Routes
+    forwardings: Mapping[str, Forwarding]
+    keyrings: tuple[Keyring, ...]
+    owner: str
+
+
+def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Ground) -> Built:
+    """Everything between the network and the store.
 
     Args:
         upstreams: the upstreams of the configuration, by name.
-        slowly: calls a function with its arguments where it may take its time.
 
     Raises:
         ConfigError: as for :func:`assemble`.
     """
     problems: list[Problem] = []
+    owner = new_owner()
     signers = {
         name: signer
         for name, each in settings.upstreams.items()
-        if (signer := _read(partial(_signer, slowly), each, problems))
+        if (signer := _read(partial(_signer, ground, name, _longest(settings, name)), each, problems))
     }
     generations = {
         name: read
@@ -110,26 +241,51 @@ def build_routes(
             if section.legacy:
                 broken = ", ".join(section.legacy)
                 log.warn("{kind} {name} accepts what is broken: {broken}", kind=kind, name=name, broken=broken)
-    return Routes(
+    identities = {name: Keyring([generation]) for name, generation in generations.items()}
+    keyrings = tuple(identities.values())
+    forwardings = {
+        name: Forwarding(
+            each,
+            upstreams[name],
+            signers[name],
+            IssuanceRules(frozenset(each.tolerate)),
+            keyrings,
+            ground.database,
+            ground.vault,
+            owner,
+            ground.now,
+            ground.reactor,
+        )
+        for name, each in settings.upstreams.items()
+    }
+    routes = Routes(
         Route(
             RegistrationAuthority(
                 name,
                 profile,
-                settings.upstreams[profile.upstream],
-                Keyring([generations[name]]),
+                identities[name],
                 provider(profile),
                 policy.build(profile.policy),
                 _renewal(profile.renewal, anchors[name], infrastructure) if profile.renewal is not None else None,
-                upstreams[profile.upstream],
-                signers[profile.upstream],
-                IssuanceRules(frozenset(settings.upstreams[profile.upstream].tolerate)),
-                now,
+                forwardings[profile.upstream],
+                ground.pause or partial(deferLater, ground.reactor),
             ),
             profile.paths,
             profile.ca_identifiers,
         )
         for name, profile in settings.profiles.items()
     )
+    return Built(routes, forwardings, keyrings, owner)
+
+
+def _lost(reactor: Reactor, error: StoreError) -> None:
+    """Stop: what would be written from now on, nobody would ever read (FT-35)."""
+    log.critical("{error}: stopping", error=error.reason)
+    # After everything else has ended; the exit status says that it was not asked to.
+    reactor.addSystemEventTrigger("after", "shutdown", os._exit, LOST)
+    # It may be stopping already: the master tells all workers to when the first has noticed.
+    with suppress(ReactorNotRunning):
+        reactor.stop()
 
 
 def _read(reader: Callable[[T], R], what: T, problems: list[Problem]) -> R | None:
@@ -141,7 +297,7 @@ def _read(reader: Callable[[T], R], what: T, problems: list[Problem]) -> R | Non
         return None
 
 
-def _limits(limits: model.Limits) -> Limits:
+def _limits(limits: model.Limits, processes: int) -> Limits:
     return Limits(
         request_target=limits.request_target,
         headers=limits.headers,
@@ -150,19 +306,31 @@ def _limits(limits: model.Limits) -> Limits:
         request_deadline=limits.request_deadline,
         idle=limits.idle,
         answer=limits.answer_deadline,
-        connections=limits.connections,
+        connections=math.ceil(limits.connections / processes),
         connections_per_address=limits.connections_per_address,
         requests_per_connection=limits.requests_per_connection,
         reserved_descriptors=limits.reserved_descriptors,
     )
 
 
-def _signer(slowly: Callable[..., Awaitable[Any]], upstream: model.Upstream) -> UpstreamSigner:
+def _longest(settings: model.Config, upstream: str) -> float:
+    """How long a request for an upstream may wait, for people and for the CA, in seconds."""
+    holds = [
+        rule.hold.expires
+        for profile in settings.profiles.values()
+        for rule in profile.policy
+        if profile.upstream == upstream and rule.hold is not None
+    ]
+    return settings.upstreams[upstream].queue.give_up_after + max(holds, default=0.0)
+
+
+def _signer(ground: Ground, name: str, patience: float, upstream: model.Upstream) -> UpstreamSigner:
     strategy = upstream.signer
     if isinstance(strategy, model.CertificateSigner):
         return RACertificate(read_identity(strategy))
-    make_key = partial(slowly, rsa.generate_private_key, 65537, strategy.key_bits)
-    return EphemeralSelfSigned(make_key, timedelta(seconds=strategy.period))
+    make_key = partial(ground.slowly, rsa.generate_private_key, 65537, strategy.key_bits)
+    keys = StoredKeys(name, make_key, ground.database, ground.vault, ground.now)
+    return EphemeralSelfSigned(keys, timedelta(seconds=strategy.period), timedelta(seconds=patience) + SIGNER_MARGIN)
 
 
 def provider(profile: model.Profile) -> ChallengeProvider:

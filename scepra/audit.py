@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from twisted.logger import Logger
+
+from scepra.transaction import Transaction
 
 log = Logger(namespace="scepra.audit")
 
@@ -22,10 +25,10 @@ RECORDED, RECORDED_NAMES = 512, 16
 class Record:
     """What became known of one request, in the order in which it did; empty fields are left out when it is written.
 
-    ``outcome`` is "issued", "refused" or "unavailable", and "error" where none of these came of it; ``reference`` is
-    what the client is told, so that its user can
-    ask;
-    digests are lower-case hex of SHA-256.
+    ``outcome`` is "issued", "refused", "held", "pending" or "unavailable", and "error" where none of these came of it;
+    where it is stored before anything is sent, "authorised";
+    ``reference`` is what the client is told, so that its user can ask; ``enrolment`` names the stored transaction,
+    ``sequence`` the place of its record among all that are stored; digests are lower-case hex of SHA-256.
     """
 
     profile: str
@@ -42,17 +45,41 @@ class Record:
     names: tuple[str, ...] = ()
     credential: str = ""
     challenge: str = ""
+    enrolment: str = ""
+    sequence: int | None = None
     upstream: str = ""
     upstream_transaction: str = ""
     upstream_status: str = ""
     serial: str = ""
     certificate: str = ""
 
+    @classmethod
+    def of(cls, transaction: Transaction) -> Record:
+        """What is known of a stored transaction that goes on by itself."""
+        return cls(
+            transaction.profile,
+            transaction.source,
+            transaction=transaction.client_transaction,
+            signer_key=transaction.signer_key.hex(),
+            request=transaction.csr_digest.hex(),
+            subject=transaction.subject,
+            names=transaction.names,
+            credential=transaction.credential.value,
+            challenge=transaction.challenge,
+            enrolment=transaction.id,
+            upstream=transaction.upstream,
+            upstream_transaction=transaction.upstream_transaction,
+        )
+
+    def known(self) -> dict[str, Any]:
+        """The fields that are not empty."""
+        return {name: value for name in _FIELDS if (value := getattr(self, name))}
+
     def write(self) -> None:
         """Log the record, as one line whatever it holds."""
-        known = {name: value for name in _FIELDS if (value := getattr(self, name))}
-        emit = log.info if self.outcome == "issued" else log.warn
-        emit("{record}", record=json.dumps(known, ensure_ascii=True))
+        emit = log.info if self.outcome in _EXPECTED else log.warn
+        emit("{record}", record=json.dumps(self.known(), ensure_ascii=True))
 
 
+_EXPECTED = ("issued", "pending", "held")
 _FIELDS = tuple(each.name for each in fields(Record))

@@ -1,78 +1,78 @@
-"""The Registration Authority of one profile: the only place that combines what the floors below offer.
+"""The Registration Authority of one profile: the client's side of an enrolment.
 
-Every request runs the same straight line: parse, verify, open, bind, challenge, decide, forward, believe, answer. What
-is refused on the way is refused in one place, with one record.
+Every request runs the same straight line: parse, verify, open, bind, recall, challenge, decide, record, advance, answer
+(design, section 3). What is refused on the way is refused in one place, with one record. What was recorded is answered
+by what is stored of it, however often it is asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 
+from twisted.logger import Logger
+
+from scepra import bag
 from scepra.audit import RECORDED, RECORDED_NAMES, Record
 from scepra.challenge.protocol import ChallengeProvider
 from scepra.config import model
-from scepra.enrolment import (
-    ChallengeAccepted,
-    ChallengeRefused,
-    Credential,
-    EnrolmentRequest,
-    Reject,
-    Verdict,
-    Violation,
-)
-from scepra.errors import FailInfo, Refused, ScepError, UpstreamError
-from scepra.issuance import IssuanceRules
-from scepra.policy import Rule, decide
-from scepra.reception import Reception, receive
+from scepra.enrolment import EnrolmentRequest
+from scepra.errors import FailInfo, Refused, ScepError, StoreError, UpstreamError
+from scepra.forwarding import Forwarding
+from scepra.judgement import Judgement, judge
+from scepra.policy import Rule
+from scepra.reception import Asker, Reception, receive, receive_poll
+from scepra.recording import Entry, build_intent, routes
 from scepra.renewal import RenewalRules
 from scepra.scep import capabilities, cms, transport
 from scepra.scep.algorithm import DIGEST_BY_OID, ContentCipher, Digest
 from scepra.scep.certificate import Certificate
-from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
+from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Keyring
-from scepra.scep.message import (
-    Answer,
-    MessageType,
-    PKIMessage,
-    PKIStatus,
-    build_cert_rep,
-    build_request,
-    new_nonce,
-    seal_answer,
-)
+from scepra.scep.message import Answer, MessageType, PKIMessage, PKIStatus, build_cert_rep, seal_answer
+from scepra.store import intents, outcomes
+from scepra.store.intents import Recorded, Taken
+from scepra.store.rows import Corrupt
+from scepra.transaction import State, Transaction, request_identity, route
 from scepra.upstream.client import Upstream
-from scepra.upstream.signer import UpstreamSigner
-from scepra.upstream.view import UpstreamView
+from scepra.upstream.signer import Signing
 
-# What an upstream's failInfo means to the client; badMessageCheck and badTime are about our message, not about its
-# (RA-23).
-_RELAYED = {FailInfo.BAD_ALG, FailInfo.BAD_REQUEST, FailInfo.BAD_CERT_ID}
+# How often to look whether another request, or another process, has finished what is under way, in seconds.
+_FIRST_LOOK, _LONGEST_LOOK = 0.05, 0.5
+log = Logger()
+
+_OUTCOMES = {State.ISSUED: "issued", State.REFUSED: "refused", State.HELD: "held"}
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrationAuthority:
     """One profile at work.
 
-    ``profile`` and ``upstream_settings`` are its configuration; ``keyring`` its identities; ``provider``, ``rules`` and
-    ``renewal`` who may have what; ``upstream``, ``signer`` and ``issuance`` how the CA is asked and believed; ``now``
-    the time in UTC.
+    ``profile`` is its configuration; ``keyring`` its identities; ``provider``, ``rules`` and ``renewal`` who may have
+    what; ``forwarding`` the way to its CA, and to what is stored; ``pause`` waits for so many seconds.
     """
 
     name: str
     profile: model.Profile
-    upstream_settings: model.Upstream
     keyring: Keyring
     provider: ChallengeProvider
     rules: tuple[Rule, ...]
     renewal: RenewalRules | None
-    upstream: Upstream
-    signer: UpstreamSigner
-    issuance: IssuanceRules
-    now: Callable[[], datetime]
+    forwarding: Forwarding
+    pause: Callable[[float], Awaitable[object]]
+
+    @property
+    def upstream(self) -> Upstream:
+        """The CA."""
+        return self.forwarding.upstream
+
+    def now(self) -> datetime:
+        """The time of day, UTC."""
+        return self.forwarding.now()
 
     def ca_caps(self) -> bytes:
         """The body of a GetCACaps answer: this side's abilities, not the upstream's (CAPS-04)."""
@@ -113,166 +113,225 @@ class RegistrationAuthority:
             source: the peer's IP address.
 
         Returns:
-            A CertRep: SUCCESS, or FAILURE with its failInfo.
+            A CertRep: SUCCESS, PENDING, or FAILURE with its failInfo.
 
         Raises:
-            Refused: 400 for what cannot be answered, 503 while the upstream gives no answer that can be believed.
+            Refused: 400 for what cannot be answered, 503 while it cannot be decided, or told to a client that cannot
+                poll.
         """
         request = PKIMessage.parse(message)
         record = Record(self.name, source, transaction=request.transaction_id)
         try:
-            return await self._serve(request, record)
+            return await self._serve(request, hashlib.sha256(message).digest(), record)
+        except Corrupt as error:
+            await self._quarantine(error)
+            raise self._unavailable(record, str(error)) from error
+        except Refused:
+            # Its client cannot poll, which is no reason to refuse what it asks for.
+            raise
         except ScepError as error:
             return self._refuse(request, record, (error.reason,), error.fail_info)
-        except UpstreamError as error:
-            record.outcome, record.reasons = "unavailable", (str(error),)
-            # Spread, so that clients that were turned away together do not come back together.
-            pause = self.upstream_settings.retry_after * random.uniform(1, 1.5)  # noqa: S311 - no secret hangs on it
-            raise Refused(str(error), 503, retry_after=round(pause)) from error
+        except (UpstreamError, StoreError) as error:
+            raise self._unavailable(record, str(error)) from error
         finally:
             record.write()
 
-    async def _serve(self, message: PKIMessage, record: Record) -> bytes:
+    async def _serve(self, message: PKIMessage, digest_of_message: bytes, record: Record) -> bytes:
         signer, digest = message.verify(self.profile.floor)
         record.signer_key = signer.public_key.sha256.hex()
         record.message_type = message.message_type.name
         if message.message_type is MessageType.CERT_POLL:
-            raise ScepError("a poll for a transaction that is not known", FailInfo.BAD_CERT_ID)
+            asker = receive_poll(message, signer, digest, keyring=self.keyring, floor=self.profile.floor)
+            return await self._poll(message, asker, record)
         if message.message_type not in (MessageType.PKCS_REQ, MessageType.RENEWAL_REQ):
             raise ScepError("queries are not served by this profile")
         reception = receive(
             message, signer, digest, keyring=self.keyring, floor=self.profile.floor, renewal=self.renewal
         )
-        csr = reception.csr
-        record.request = hashlib.sha256(csr.der).hexdigest()
-        record.subject = str(csr.subject)[:RECORDED]
-        record.names = tuple(str(name)[:RECORDED] for name in csr.alternative_names[:RECORDED_NAMES])
-        record.credential = reception.credential.value
-        record.algorithms = str(reception.algorithms)
-        verdict, violations = await self._judge(message, reception, record.source)
-        if isinstance(verdict, ChallengeAccepted):
-            record.challenge = verdict.credential_id
-        if isinstance(verdict, ChallengeRefused) or violations:
-            return self._refuse_request(message, reception, record, verdict, violations)
-        issued, view = await self._forward(message, reception, record)
-        record.outcome = "issued"
-        record.serial, record.certificate = f"{issued.serial:x}", issued.fingerprint()
-        envelope = seal_answer(
-            cms.degenerate([issued.der, *(item.der for item in self._accompanying(issued, view))]),
-            signer,
-            reception.algorithms,
-            csr.challenge_password,
+        _describe(reception, record)
+        request = self.forwarding.vault.digest(request_identity(self.name, reception.credential, signer, reception.csr))
+        found = await self._recall(request, digest_of_message, message, reception)
+        if found is not None:
+            return await self._tell(message, reception, await self._settled(found), record, reception.csr)
+        self._require_validity()
+        judgement = await self._judge(message, reception, record.source)
+        if judgement.credential_id is not None:
+            record.challenge = judgement.credential_id
+        if judgement.refused:
+            return self._refuse(message, record, judgement.reasons, judgement.fail_info, reception)
+        begun = self.forwarding.reactor.seconds()
+        obstacle = await self._obstacle() if judgement.hold is None else None
+        signing = await self.forwarding.signer.identity(reception.csr.subject.der, self.now())
+        entry = Entry(
+            self.name, self.profile.upstream, message, digest_of_message, request, reception, judgement, obstacle
         )
-        return self._answer(message, Answer(PKIStatus.SUCCESS, envelope), reception)
+        intent = build_intent(entry, signing, self.forwarding, record)
+        recorded = await self.forwarding.database.write(intents.record, intent, intent.values["received"])
+        if isinstance(recorded, Taken):
+            reasons = ("challenge: used by another key before",)
+            return self._refuse(message, record, reasons, FailInfo.BAD_REQUEST, reception)
+        after = await self._advance(recorded, reception, signing, begun, record)
+        return await self._tell(message, reception, after, record, reception.csr)
 
-    async def _judge(
-        self, message: PKIMessage, reception: Reception, source: str
-    ) -> tuple[Verdict, tuple[Violation, ...]]:
-        """The credential's verdict, and every violation of renewal rules and policy."""
-        csr, signer = reception.csr, reception.signer
+    async def _poll(self, message: PKIMessage, asker: Asker, record: Record) -> bytes:
+        """Answer a CertPoll from what is stored: it causes nothing (MSG-40, MSG-42, RA-21)."""
+        where = route(self.name, message.transaction_id, asker.signer.public_key.sha256)
+        found = await self.forwarding.database.read(intents.find, where)
+        if found is None:
+            raise ScepError("a poll for a transaction that is not known", FailInfo.BAD_CERT_ID)
+        return await self._tell(message, asker, found, record)
+
+    # What is stored
+
+    async def _recall(
+        self, request: bytes, digest_of_message: bytes, message: PKIMessage, reception: Reception
+    ) -> Transaction | None:
+        """The transaction that this request began before, if it still answers it (MSG-25, FT-21 to FT-23)."""
+        found = await self.forwarding.database.read(intents.recall, request)
+        if found is None or not found.answers(digest_of_message, self.now()):
+            return None
+        where = routes(self.name, message, reception)
+        if not await self.forwarding.database.read(intents.leads, found.id, where):
+            await self.forwarding.database.write(intents.lead, found.id, where)
+        return found
+
+    async def _settled(self, found: Transaction) -> Transaction:
+        """What is being sent now by another request, or another process, when that has its answer (FT-22)."""
+        clock, pause = self.forwarding.reactor, _FIRST_LOOK
+        end = clock.seconds() + self.forwarding.settings.timeout
+        while found.state is State.SENDING and clock.seconds() < end:
+            await self.pause(pause)
+            pause = min(2 * pause, _LONGEST_LOOK)
+            found = await self._again(found)
+        return found
+
+    async def _again(self, found: Transaction) -> Transaction:
+        """A transaction as it is now."""
+        latest: Transaction | None = await self.forwarding.database.read(intents.get, found.id)
+        return found if latest is None else latest
+
+    async def _obstacle(self) -> UpstreamError | None:
+        """Why the request cannot be sent now, if it cannot.
+
+        Raises:
+            UpstreamError: not sent; it would have to wait, and its client cannot poll: nothing is consumed (DR-15).
+        """
+        upstream = self.upstream
+        problem = None
+        if upstream.busy:
+            problem = UpstreamError(upstream.name, "as much is under way there as may be at once", sent=False)
+        elif not upstream.breaker.admits():
+            problem = upstream.failure or UpstreamError(upstream.name, "it has not answered lately", sent=False)
+        else:
+            try:
+                await upstream.current()
+            except UpstreamError as error:
+                problem = error
+        if problem is not None and not self.profile.polling:
+            raise problem
+        return problem
+
+    async def _advance(
+        self, recorded: Recorded, reception: Reception, signing: Signing, begun: float, record: Record
+    ) -> Transaction:
+        """The transaction after it was sent, if it is this request that sends it."""
+        transaction = recorded.transaction
+        record.enrolment = transaction.id
+        if not recorded.new:
+            return await self._settled(transaction)
+        record.sequence = recorded.sequence
+        if transaction.state is not State.SENDING:
+            return transaction
+        try:
+            return await self.forwarding.advance(transaction, reception.csr, signing.identity, begun, record)
+        except StoreError as error:
+            # What the CA did cannot be written, so nobody is told of it; it will be asked again (FT-31, I5).
+            log.error("transaction {id} waits: {error}", id=transaction.id, error=error.reason)
+            return transaction
+
+    async def _quarantine(self, error: Corrupt) -> None:
+        with suppress(StoreError):
+            await self.forwarding.database.write(outcomes.quarantine, error.transaction, error.reason, self.now())
+
+    def _require_validity(self) -> None:
+        """Nothing new is begun while the RA's own certificates are not valid: they have expired, or the clock is wrong
+        (FT-47, FT-49).
+
+        Raises:
+            StoreError: nothing is consumed.
+        """
+        if not self.keyring.valid_at(self.now()):
+            raise StoreError("the RA's own certificate is not valid now: it has expired, or the clock is wrong")
+
+    async def _judge(self, message: PKIMessage, reception: Reception, source: str) -> Judgement:
         request = EnrolmentRequest(
             self.name,
             reception.credential,
             reception.message_type,
             message.transaction_id,
-            csr,
-            signer,
+            reception.csr,
+            reception.signer,
             source,
             self.now(),
         )
-        violations: list[Violation] = []
-        if reception.credential is Credential.INITIAL or csr.challenge_password:
-            # A challenge that is there is never ignored, even where a certificate would do (MSG-23).
-            verdict = await self.provider.check(request)
-        else:
-            verdict = ChallengeAccepted("certificate")
-        if reception.credential is Credential.RENEWAL:
-            assert self.renewal is not None  # noqa: S101 - nothing is received as a renewal without rules for it
-            violations += self.renewal.violations(signer, csr, reception.digest, request.received)
-            if self.upstream_settings.authorisation == "challenge" and not csr.challenge_password:
-                violations.append(Violation("renewal", "challengePassword", "is what the upstream asks for (RA-30)"))
-        if not signer.public_key.encrypts and not csr.challenge_password:
-            violations.append(Violation("answer", "challengePassword", "is needed to encrypt to a key that only signs"))
-        decision = decide(self.rules, request)
-        if isinstance(decision, Reject):
-            violations += decision.violations
-        return verdict, tuple(violations)
-
-    async def _forward(
-        self, message: PKIMessage, reception: Reception, record: Record
-    ) -> tuple[Certificate, UpstreamView]:
-        """Have the upstream issue; return what it issued, believed, and the view it was believed under.
-
-        Raises:
-            UpstreamError: no answer, or none that can be believed.
-            ScepError: the upstream refused, or issued something else than what was asked for.
-        """
-        csr, settings = reception.csr, self.upstream_settings
-        record.upstream = self.profile.upstream
-        record.upstream_transaction = transaction = self._upstream_transaction(csr.der, message.transaction_id)
-        view = await self.upstream.current()
-        identity = await self.signer.identity(csr.subject.der, self.now())
-        password = csr.challenge_password.encode("utf-8") if csr.challenge_password else None
-        if password is None and not view.encryption.public_key.encrypts:
-            raise ScepError("the upstream's key only signs, and there is no challenge to encrypt with (RA-19)")
-        nonce = new_nonce()
-        encoding = build_request(
-            MessageType.PKCS_REQ,
-            transaction,
-            nonce,
-            csr.der,
-            identity,
-            view.encryption,
-            settings.algorithms,
-            password=password,
+        repeats = self.forwarding.settings.authorisation == "challenge"
+        return await judge(
+            request, reception.digest, self.provider, self.rules, self.renewal, challenge_goes_north=repeats
         )
-        answer = await self.upstream.operate(encoding)
-        expected = Expectation(transaction, nonce, view.signers, identity.key, settings.floor, password)
-        try:
-            rep = read_cert_rep(answer, expected)
-        except ScepError as error:
-            # Certificates of a CA's RA change: look again once, and read the same answer again. Nothing is sent twice
-            # (MSG-60).
-            try:
-                view = await self.upstream.refresh()
-                rep = read_cert_rep(answer, replace(expected, signers=view.signers))
-            except (ScepError, UpstreamError):
-                reason = f"an answer not believed: {error.reason}"
-                raise UpstreamError(self.profile.upstream, reason, sent=True) from error
-        record.upstream_status = rep.status.name
-        return self._believe(rep, reception, view), view
 
-    def _believe(self, rep: CertRep, reception: Reception, view: UpstreamView) -> Certificate:
-        """The certificate of an authentic answer, judged (MSG-61)."""
-        if rep.status is PKIStatus.PENDING:
-            raise UpstreamError(self.profile.upstream, "the request is pending there", sent=True)
-        if rep.status is PKIStatus.FAILURE:
-            said = FailInfo.BAD_REQUEST if rep.fail_info is None else rep.fail_info  # badAlg is 0
-            detail = f", HRESULT {rep.ndes_error:#010x}" if rep.ndes_error is not None else ""
-            reason = f"refused by upstream {self.profile.upstream}: {said.name}{detail}"
-            raise ScepError(reason, said if said in _RELAYED else FailInfo.BAD_REQUEST)
-        issued = choose_issued(rep.certificates, reception.csr.spki)
-        violations = self.issuance.violations(issued, reception.csr, view.issuers, self.now())
-        if violations:
-            raise ScepError("a certificate from upstream that is not delivered: " + "; ".join(map(str, violations)))
-        return issued
+    # What is answered
 
-    def _refuse_request(
+    async def _tell(
         self,
         message: PKIMessage,
-        reception: Reception,
+        asker: Asker,
+        transaction: Transaction,
         record: Record,
-        verdict: Verdict,
-        violations: tuple[Violation, ...],
+        csr: CertificationRequest | None = None,
     ) -> bytes:
-        """Refuse a readable request; only who showed a good credential learns that an algorithm was the reason (I8)."""
-        reasons = tuple(map(str, violations))
-        fail_info = FailInfo.BAD_REQUEST
-        if isinstance(verdict, ChallengeRefused):
-            reasons = (f"challenge: {verdict.reason}", *reasons)
-        elif any(violation.fail_info is FailInfo.BAD_ALG for violation in violations):
-            fail_info = FailInfo.BAD_ALG
-        return self._refuse(message, record, reasons, fail_info, reception)
+        """The answer that a transaction has for whoever may ask: sealed afresh, to the key that asked (RA-22).
+
+        Args:
+            csr: the request, where it is at hand.
+
+        Raises:
+            Refused: 503, it is not decided and the client cannot poll.
+            Corrupt: what is stored cannot be read.
+        """
+        record.enrolment = transaction.id
+        record.outcome = _OUTCOMES.get(transaction.state, "pending")
+        if transaction.state is State.REFUSED:
+            fail_info = FailInfo.BAD_REQUEST if transaction.fail_info is None else transaction.fail_info
+            return self._refuse(message, record, (transaction.reason,), fail_info, asker)
+        if transaction.state is not State.ISSUED or transaction.certificate is None:
+            record.reasons = (transaction.reason or transaction.state.meaning,)
+            if not self.profile.polling:
+                raise self._unavailable(record, record.reasons[0])
+            return self._answer(message, Answer(PKIStatus.PENDING), asker)
+        try:
+            issued = Certificate.parse(transaction.certificate)
+        except ScepError as error:
+            raise Corrupt(transaction.id, f"its certificate: {error.reason}") from error
+        record.serial, record.certificate = f"{issued.serial:x}", issued.fingerprint()
+        password = None
+        if not asker.signer.public_key.encrypts:
+            password = (csr or self.forwarding.request(transaction)).challenge_password
+        envelope = seal_answer(
+            cms.degenerate(
+                [issued.der, *(item.der for item in bag.accompanying(self.profile.reply, issued, self.upstream.view))]
+            ),
+            asker.signer,
+            asker.algorithms,
+            password,
+        )
+        return self._answer(message, Answer(PKIStatus.SUCCESS, envelope), asker)
+
+    def _unavailable(self, record: Record, reason: str) -> Refused:
+        """A bare 503: nothing is decided, and the client may come again."""
+        record.outcome, record.reasons = "unavailable", (reason,)
+        # Spread, so that clients that were turned away together do not come back together.
+        pause = self.forwarding.settings.retry_after * random.uniform(1, 1.5)  # noqa: S311 - no secret hangs on it
+        return Refused(reason, 503, retry_after=round(pause))
 
     def _refuse(
         self,
@@ -280,57 +339,37 @@ class RegistrationAuthority:
         record: Record,
         reasons: tuple[str, ...],
         fail_info: FailInfo,
-        reception: Reception | None = None,
+        asker: Asker | None = None,
     ) -> bytes:
         """The one place where refusals are made."""
         record.outcome, record.reasons = "refused", reasons
         text = f"refused, ref {record.reference}"
-        return self._answer(message, Answer(PKIStatus.FAILURE, None, fail_info, text), reception)
+        return self._answer(message, Answer(PKIStatus.FAILURE, None, fail_info, text), asker)
 
-    def _answer(self, message: PKIMessage, answer: Answer, reception: Reception | None) -> bytes:
+    def _answer(self, message: PKIMessage, answer: Answer, asker: Asker | None) -> bytes:
         """A CertRep in the client's digest, signed by the generation that the client used (CMS-46)."""
         stated = DIGEST_BY_OID.get(message.signed_data.signer_info.digest, Digest.SHA256)
         digest = stated if stated in self.profile.floor.digests else Digest.SHA256
-        generation = reception.generation if reception is not None else self.keyring.current
+        generation = asker.generation if asker is not None else self.keyring.current
         if digest is Digest.MD5 and generation.signing.key.public.kind != "RSA":
             digest = Digest.SHA256  # nothing is signed with ECDSA and MD5
         empty = self.profile.reply.empty_content == "present"
         return build_cert_rep(message, answer, generation.signing, digest, empty_content=empty)
 
-    def _upstream_transaction(self, csr: bytes, transaction_id: str) -> str:
-        """Ours, and the same for the same request (RA-16): 32 upper-case hex digits."""
-        seed = b"\0".join((self.name.encode("utf-8"), hashlib.sha256(csr).digest(), transaction_id.encode("ascii")))
-        return hashlib.sha256(seed).hexdigest()[:32].upper()
-
     def _bag(self) -> bytes:
-        """The certs-only message of GetCACert: what clients encrypt to first, the issuing CA after the RA's
-        (CERT-05)."""
+        """The certs-only message of GetCACert."""
         view = self.upstream.view
         if view is None:
             raise Refused(f"the certificates of upstream {self.profile.upstream} are not known yet", 502, retry_after=5)
-        generation = self.keyring.current
-        served = [generation.encryption.certificate]
-        if generation.signing.certificate not in served:
-            served.append(generation.signing.certificate)
-        wanted = self.profile.ca_certificates
-        issuing, *above = self._chain(served[0], view)
-        served.append(issuing)
-        served += [item for item in above if (wanted.root if item.is_self_signed else wanted.intermediates)]
+        served = bag.ca_certificates(self.profile.ca_certificates, self.keyring.current, view)
         return cms.degenerate(item.der for item in served)
 
-    def _chain(self, certificate: Certificate, view: UpstreamView) -> list[Certificate]:
-        """The CA certificates above one, nearest first; the first known issuer where its own is not among them."""
-        chain: list[Certificate] = []
-        while issuer := next(
-            (item for item in view.issuers if item.subject_der == certificate.issuer_der and item not in chain), None
-        ):
-            chain.append(issuer)
-            certificate = issuer
-        return chain or [view.issuers[0]]
 
-    def _accompanying(self, issued: Certificate, view: UpstreamView) -> list[Certificate]:
-        """What goes along with an issued certificate (CMS-48)."""
-        if self.profile.reply.certificates == "none":
-            return []
-        chain = self._chain(issued, view)
-        return chain[:1] if self.profile.reply.certificates == "issuer" else chain
+def _describe(reception: Reception, record: Record) -> None:
+    """Record what is asked for."""
+    csr = reception.csr
+    record.request = hashlib.sha256(csr.der).hexdigest()
+    record.subject = str(csr.subject)[:RECORDED]
+    record.names = tuple(str(name)[:RECORDED] for name in csr.alternative_names[:RECORDED_NAMES])
+    record.credential = reception.credential.value
+    record.algorithms = str(reception.algorithms)

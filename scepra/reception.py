@@ -8,33 +8,38 @@ SEC-02).
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from scepra.enrolment import Credential
 from scepra.errors import FailInfo, ScepError
 from scepra.renewal import RenewalRules
 from scepra.scep import der, oid
-from scepra.scep.algorithm import Algorithms, Digest, Floor
+from scepra.scep.algorithm import Algorithms, Digest, Floor, KeyTransport
 from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Generation, Keyring
-from scepra.scep.message import MessageType, PKIMessage
+from scepra.scep.message import MessageType, PKIMessage, read_envelope
 
 
 @dataclass(frozen=True, slots=True)
-class Reception:
-    """A readable PKCSReq or RenewalReq whose signer is entitled to speak for its key.
+class Asker:
+    """Who is answered, and how: ``signer`` made the message's signature, ``generation`` is the RA generation that the
+    client used, ``algorithms`` what it used and is answered with."""
 
-    ``generation`` is the RA generation that the client used, ``algorithms`` what it used and is answered with.
-    """
+    signer: Certificate
+    generation: Generation
+    algorithms: Algorithms
+
+
+@dataclass(frozen=True, slots=True)
+class Reception(Asker):
+    """A readable PKCSReq or RenewalReq whose signer is entitled to speak for its key."""
 
     message_type: MessageType
-    signer: Certificate
     digest: Digest
     csr: CertificationRequest
     credential: Credential
-    generation: Generation
-    algorithms: Algorithms
 
 
 def receive(
@@ -69,7 +74,24 @@ def receive(
         raise credential
     if possession is not None:
         raise possession
-    return Reception(message.message_type, signer, digest, csr, credential, opened.generation, opened.algorithms)
+    return Reception(signer, opened.generation, opened.algorithms, message.message_type, digest, csr, credential)
+
+
+def receive_poll(message: PKIMessage, signer: Certificate, digest: Digest, *, keyring: Keyring, floor: Floor) -> Asker:
+    """Who sent a verified CertPoll.
+
+    What it polls for is told by its transactionID and its signer's key alone; its content is not looked at, and need
+    not even open: clients write many things into it (MSG-41). Where its algorithms cannot be mirrored, the usual ones
+    serve.
+    """
+    generation, algorithms = keyring.current, Algorithms(digest)
+    with suppress(ScepError):
+        envelope = read_envelope(message.signed_data)
+        position, generation = keyring.generation_for(recipient.name for recipient in envelope.recipients)
+        recipient = envelope.recipients[position]
+        envelope.check(floor, recipient)
+        algorithms = Algorithms(digest, envelope.cipher, recipient.transport or KeyTransport.RSA_V15)
+    return Asker(signer, generation, algorithms)
 
 
 def _classify(

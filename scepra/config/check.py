@@ -16,7 +16,7 @@ from scepra.config.model import Limits, Listen
 from scepra.config.profile import Profile
 from scepra.config.refusal import suggestion
 from scepra.config.store import Store
-from scepra.config.upstream import CertificateSigner, Upstream
+from scepra.config.upstream import CertificateSigner, EphemeralSigner, Upstream
 from scepra.errors import Refused
 from scepra.policy import openness
 from scepra.scep.algorithm import ContentCipher, Digest
@@ -65,6 +65,11 @@ def check(sections: Sections) -> Iterator[Finding]:
         yield from _upstream(name, upstream)
         if sections.limits is not None and upstream.timeout >= sections.limits.answer_deadline:
             yield Finding(("upstreams", name, "timeout"), "not shorter than the answer-deadline under limits")
+        kept = sections.store.retention.transactions if sections.store is not None else math.inf
+        if isinstance(upstream.signer, EphemeralSigner) and upstream.signer.period > kept:
+            yield Finding(
+                ("upstreams", name, "signer", "period"), "longer than transactions are kept (store: retention)"
+            )
     for name, profile in sections.profiles.items():
         yield from _profile(name, profile, sections)
     yield from _paths(sections.profiles)

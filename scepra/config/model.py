@@ -63,7 +63,9 @@ class Limits(Section):
     )
     idle: Seconds = Field(default=30.0, gt=0, description="How long a connection may be silent between requests.")
     connections: Count = Field(default=1000, description="How many connections are open at once.")
-    connections_per_address: Count = Field(default=100, description="How many of them from one address.")
+    connections_per_address: Count = Field(
+        default=100, description="How many of them from one address; with several workers, in each."
+    )
     requests_per_connection: Count = Field(default=1000, description="After how many requests a connection is closed.")
     reserved_descriptors: Count = Field(
         default=128, description="File descriptors that connections leave to upstreams, logs and other listeners."

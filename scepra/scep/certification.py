@@ -105,14 +105,20 @@ def build_crl(issuer: Identity, validity: Validity, number: int, digest: Digest 
     return der.sequence(signed, algorithm, der.bit_string(issuer.key.sign(signed, digest)))
 
 
-def self_signed(key: RAKey, subject: bytes, now: datetime, extensions: Iterable[Extension] = ()) -> Certificate:
-    """What a device signs its first request with: its own key, its own name, one week (RFC 8894, 2.3)."""
+def self_signed(
+    key: RAKey,
+    subject: bytes,
+    now: datetime,
+    extensions: Iterable[Extension] = (),
+    lifetime: timedelta = timedelta(days=7),
+) -> Certificate:
+    """What a device signs its first request with: its own key, its own name, usually one week (RFC 8894, 2.3)."""
     return build_certificate(
         subject=subject,
         public_key=key.public.der,
         issuer=subject,
         signer=key,
-        validity=Validity.of(now, timedelta(days=7)),
+        validity=Validity.of(now, lifetime),
         extensions=extensions,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -104,6 +105,10 @@ class Keyring:
     def current(self) -> Generation:
         """The generation that new clients are given."""
         return self.generations[0]
+
+    def valid_at(self, now: datetime) -> bool:
+        """Whether the current generation's certificates are valid; if not, they have expired, or *now* is wrong."""
+        return all(each.certificate.valid_at(now) for each in (self.current.signing, self.current.encryption))
 
     def generation_for(self, recipients: Iterable[CertificateName | None]) -> tuple[int, Generation]:
         """Which recipient is ours, by its position, and of which generation (CMS-21, CERT-35).

@@ -22,6 +22,7 @@ from scepra.errors import Refused, UpstreamError
 from scepra.scep import der, oid
 from scepra.scep.transport import OperationKind, trim_message
 from scepra.upstream.agent import http_client
+from scepra.upstream.breaker import Breaker
 from scepra.upstream.connection import Limits
 from scepra.upstream.exchange import Exchange, Reply
 from scepra.upstream.view import UpstreamView, build_view, is_ra
@@ -45,7 +46,7 @@ class Upstream(Service):
     """One SCEP CA.
 
     ``view`` is what is known of it, None before the first success; ``failure`` why the last look failed, None after a
-    success.
+    success; ``breaker`` whether it is worth asking now.
 
     Args:
         name: as configured.
@@ -78,6 +79,13 @@ class Upstream(Service):
         self._timer: IDelayedCall | None = None
         self._mute = False
         self._caps = b""
+        self._under_way = 0
+        self.breaker = Breaker(reactor, settings.retry_after)
+
+    @property
+    def busy(self) -> bool:
+        """Whether as many exchanges are under way as there may be at once."""
+        return self._under_way >= self._settings.concurrency
 
     def startService(self) -> None:
         """Look now, and from now on."""
@@ -109,7 +117,13 @@ class Upstream(Service):
             UpstreamError: not sent; there is nothing that can be believed.
         """
         view = self.view
-        return view if view is not None and self._now() <= view.expires else await self.discover()
+        if view is not None and self._now() <= view.expires:
+            return view
+        try:
+            return await self.discover()
+        except UpstreamError:
+            self.breaker.failed(sent=False)
+            raise
 
     async def discover(self) -> UpstreamView:
         """Look at what the CA offers now. Those who ask at once share one look and its outcome.
@@ -149,6 +163,18 @@ class Upstream(Service):
             UpstreamError: ``sent`` tells whether the message can have reached the CA.
         """
         view = await self.current()
+        self._under_way += 1
+        try:
+            answer = await self._operate(message, view)
+        except UpstreamError as error:
+            self.breaker.failed(sent=error.sent)
+            raise
+        finally:
+            self._under_way -= 1
+        self.breaker.answered()
+        return answer
+
+    async def _operate(self, message: bytes, view: UpstreamView) -> bytes:
         if not view.post or self._mute:
             return self._message(await self._exchange.get(OperationKind.PKI_OPERATION, message))
         reply = await self._exchange.post(message)
@@ -195,6 +221,7 @@ class Upstream(Service):
             self._looked = self._reactor.seconds()
         self._compare(view)
         self.view, self.failure, self._caps = view, None, caps
+        self.breaker.answered()
         return view
 
     async def _fetch_caps(self) -> bytes:

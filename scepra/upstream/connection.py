@@ -159,6 +159,10 @@ class NoPool(HTTPConnectionPool):
             with suppress(AlreadyCalled):
                 patience.cancel()
         left = max(expires - reactor.seconds(), 0)
+        if left < limits.total - limits.connect:
+            # This process was held up meanwhile, and others may have done its work (FT-43).
+            connection.end("too late")
+            raise NotConnected(f"connected only after {limits.total - left:.0f} s")
         connection.deadline = reactor.callLater(left, connection.end, f"no whole answer within {limits.total:g} s")
         return connection
 

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-
+from scepra.scep.certificate import Certificate
 from scepra.scep.certification import key_usage, self_signed
-from scepra.scep.identity import Identity, SoftwareKey
+from scepra.scep.identity import Identity, RAKey
 
 # It signs the request, and the answer is encrypted to it.
 _EXTENSIONS = (key_usage(("digitalSignature", "keyEncipherment")),)
 
 
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """An identity that signs a request, and the name by which its key is found again; None: it is the configured
+    one."""
+
+    identity: Identity
+    key_id: str | None = None
+
+
 class UpstreamSigner(Protocol):
     """A strategy: which identity signs a request."""
 
-    async def identity(self, subject_der: bytes, now: datetime) -> Identity:
+    async def identity(self, subject_der: bytes, now: datetime) -> Signing:
         """The identity for a request with this subject (an encoded Name)."""
+
+    async def again(self, key_id: str | None, certificate: bytes | None) -> Identity:
+        """The identity that signed a request before: its polls are signed by the same key (RA-20)."""
+
+
+class Keys(Protocol):
+    """What makes keys, and keeps them for as long as answers may come that are encrypted to them."""
+
+    async def make(self) -> tuple[str, RAKey]:
+        """A new key, and the name by which it is found again, also by another process."""
+
+    async def load(self, key_id: str) -> RAKey:
+        """The key with a name."""
 
 
 class RACertificate:
@@ -28,7 +49,10 @@ class RACertificate:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
 
-    async def identity(self, subject_der: bytes, now: datetime) -> Identity:
+    async def identity(self, subject_der: bytes, now: datetime) -> Signing:
+        return Signing(self._identity)
+
+    async def again(self, key_id: str | None, certificate: bytes | None) -> Identity:
         return self._identity
 
 
@@ -37,18 +61,26 @@ class EphemeralSelfSigned:
     request.
 
     Args:
-        make_key: makes an RSA key, away from the reactor's thread.
+        keys: makes and keeps them.
         period: how long one key serves.
+        lifetime: of the certificates; polls are signed with them for as long as a request may wait.
     """
 
-    def __init__(self, make_key: Callable[[], Awaitable[rsa.RSAPrivateKey]], period: timedelta) -> None:
-        self._make_key = make_key
+    def __init__(self, keys: Keys, period: timedelta, lifetime: timedelta) -> None:
+        self._keys = keys
         self._period = period
-        self._key: SoftwareKey | None = None
+        self._lifetime = lifetime
+        self._current: tuple[str, RAKey] | None = None
         self._until: datetime | None = None
 
-    async def identity(self, subject_der: bytes, now: datetime) -> Identity:
-        if self._key is None or self._until is None or now >= self._until:
+    async def identity(self, subject_der: bytes, now: datetime) -> Signing:
+        if self._current is None or self._until is None or now >= self._until:
             # Two first requests may each make a key; either serves, and the last one made stays.
-            self._key, self._until = SoftwareKey(await self._make_key()), now + self._period
-        return Identity(self_signed(self._key, subject_der, now, _EXTENSIONS), self._key)
+            self._current, self._until = await self._keys.make(), now + self._period
+        key_id, key = self._current
+        return Signing(Identity(self_signed(key, subject_der, now, _EXTENSIONS, self._lifetime), key), key_id)
+
+    async def again(self, key_id: str | None, certificate: bytes | None) -> Identity:
+        if key_id is None or certificate is None:
+            raise ValueError("no key of its own signed this request")
+        return Identity(Certificate.parse(certificate), await self._keys.load(key_id))

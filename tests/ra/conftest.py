@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.rig.denial import Denials, denials
+from tests.rig.device import impatient
 from tests.rig.house import House, house
 from tests.rig.outside import watched
 
@@ -30,6 +31,12 @@ def shared(lab: Path) -> Iterator[House]:
     """The usual house, for tests that change nothing about it: its upstream key is made once."""
     with house(lab) as made:
         yield made
+
+
+@pytest.fixture(params=[True, False], ids=["polling", "not-polling"])
+def either(shared: House, request: pytest.FixtureRequest) -> House:
+    """The usual house, with clients that can poll and with clients that cannot."""
+    return shared if request.param else impatient(shared)
 
 
 @pytest.fixture

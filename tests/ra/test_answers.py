@@ -115,21 +115,30 @@ def test_a_key_that_only_signs_is_answered_under_its_challenge(shared: House) ->
     assert der.oid(oid.PWRI_KEK) in body
 
 
-@pytest.mark.proves("AC-044", "MSG-05", "SEC-07", "RA-16", "RA-17", "I4")
+@pytest.mark.proves("AC-044", "MSG-25", "MSG-05", "SEC-07", "RA-17", "RA-21", "I4")
 def test_exact_replay(shared: House) -> None:
-    """The same octets again, by POST and by GET, are one transaction at the CA; every answer has a fresh nonce."""
+    """The same octets again, by POST and by GET, are one message to the CA; each answer has the same certificate, under
+    a fresh nonce and a fresh envelope, and is recorded."""
     forge = sound(shared, transaction_id="again and again")
-    forwarded = len(shared.forwarded)
-    responses = [send(shared, forge.message()) for send in (post, post, get, post, get)]
+    message = forge.message()
+    forwarded, records = len(shared.forwarded), len(shared.records)
+    first = post(shared, message)
+    stored = shared.stored
+    responses = [first, *(send(shared, message) for send in (post, get) * 10)]
+    assert shared.stored == stored
+    assert len(shared.forwarded) == forwarded + 1
     signer = shared.authority.keyring.current.signing.certificate
     answers = [read_answer(response.body, signer, KEY) for response in responses]
+    assert {answer.text(oid.PKI_STATUS) for answer in answers} == {PKIStatus.SUCCESS.value}
     assert len({answer.certificates()[0] for answer in answers}) == 1
-    assert len({answer.octets(oid.SENDER_NONCE) for answer in answers}) == 5
-    assert len({answer.content for answer in answers}) == 5
-    received = [item for item in shared.ca.received if item.message][forwarded - len(shared.forwarded) :]
-    assert len({item.transaction_id for item in received}) == 1
-    assert len({item.csr.der for item in received}) == 1
-    assert len({item.request.sender_nonce for item in received}) == len(received)
+    nonces = {answer.octets(oid.SENDER_NONCE) for answer in answers}
+    assert len(nonces) == 21
+    assert shared.ca.received[-1].request.sender_nonce not in nonces | {forge.sender_nonce}
+    assert len({answer.content for answer in answers}) == 21
+    told = shared.records[records:]
+    assert [record["outcome"] for record in told] == ["issued"] * 21
+    assert len({record["enrolment"] for record in told}) == 1
+    assert len({record["serial"] for record in told}) == 1
 
 
 @pytest.mark.proves("MSG-05", "MSG-03", "AC-044")

@@ -16,7 +16,7 @@ from scepra.scep.cms import parse_ca_certificates, parse_degenerate
 from scepra.upstream.view import UpstreamView
 from tests import csrs
 from tests.rig.denial import Denials
-from tests.rig.device import KEY, ask, ca_key, granted, request, sound
+from tests.rig.device import KEY, ask, ca_key, granted, rebuilt, request, sound
 from tests.rig.forge import ca_extensions, certificate, sign
 from tests.rig.house import house
 
@@ -69,7 +69,7 @@ def test_cas_above_the_issuing_one(lab: Path, settings: dict[str, bool], above: 
         issuing = certificate(ca_key(built), lab_ca.subject_der, by=(middle_key, middle), extensions=ca_extensions())
         assert built.upstream.view is not None
         view = replace(built.upstream.view, issuers=(root, middle, issuing))
-        _, body = replace(built.authority, upstream=Known(view)).ca_cert()
+        _, body = rebuilt(built, upstream=Known(view)).authority.ca_cert()
         _, first, *rest = parse_ca_certificates(body)
         assert first == issuing
         assert [str(item.subject) for item in rest] == above

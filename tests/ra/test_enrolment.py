@@ -45,10 +45,10 @@ def test_upstream_message(built):
     assert received.message_type is MessageType.PKCS_REQ
     assert len(received.transaction_id) == 32
     assert set(received.transaction_id) <= set("0123456789ABCDEF")
-    run(client.enrol(NAME, challenge=built.challenge, key=key(), csr=received.csr.der, transaction_id="device's own"))
-    again = built.ca.received[-1]
-    assert again.transaction_id == received.transaction_id
-    assert again.request.sender_nonce != received.request.sender_nonce
+    run(client.enrol("other.example", challenge=built.challenge, key=key(), transaction_id="device's own"))
+    other = built.ca.received[-1]
+    assert other.transaction_id != received.transaction_id
+    assert other.request.sender_nonce != received.request.sender_nonce
 
 
 @pytest.mark.proves("RA-16", "MSG-03")

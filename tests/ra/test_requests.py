@@ -373,7 +373,7 @@ PSS_SHA256 = der.sequence(
 @pytest.mark.proves("AC-065", "P10-02", "SEC-11", "I8")
 def test_proof_of_possession(shared: House, deny: Denials) -> None:
     """A signature that is absent, wrong, by another key or under another name is refused like any wrong challenge."""
-    sound_csr = request(shared)
+    sound_csr = request(shared, subject=csrs.subject(NAME))
     for csr in (
         sound_csr[:-1] + bytes((sound_csr[-1] ^ 1,)),
         sound_csr.replace(NAME.encode(), b"malice.example", 1),

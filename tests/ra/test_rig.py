@@ -9,7 +9,10 @@ from dataclasses import replace
 import pytest
 from twisted.logger import Logger
 
+from scepra.enrolment import ChallengeRefused
 from scepra.errors import FailInfo
+from scepra.store.rows import note
+from scepra.upstream.client import utc_now
 from tests.rig.denial import Denials, forms
 from tests.rig.device import post, rebuilt, request, sound
 from tests.rig.house import House
@@ -51,6 +54,24 @@ def test_leaks_are_noticed(shared: House) -> None:
     response = post(leaking, sound(leaking).message())
     with pytest.raises(AssertionError, match="a secret leaked"):
         Denials(leaking)._no_secret(events, response)
+
+
+class Scribble:
+    """A challenge provider that leaves something in the store, and refuses."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    async def check(self, request: object) -> ChallengeRefused:
+        self.house.database.call(lambda connection: note(connection, "0" * 16, "refused", utc_now(), {}))
+        return ChallengeRefused("wrong challenge")
+
+
+def test_what_is_stored_is_noticed(shared: House) -> None:
+    """A refusal that leaves something in the store fails the standard denial."""
+    scribbling = rebuilt(shared, provider=Scribble(shared))
+    with pytest.raises(AssertionError, match="whether it was recorded"):
+        Denials(scribbling)(sound(scribbling))
 
 
 def test_grants_are_noticed(shared: House) -> None:

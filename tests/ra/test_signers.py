@@ -232,7 +232,9 @@ def test_renewing_thief_has_no_oracle(shared: House, deny: Denials) -> None:
     ]
     answers = set()
     for content in changed:
-        forge = renewal(shared, device_certificate(shared, name="thief.example"), content=content)
+        forge = renewal(
+            shared, device_certificate(shared, name="thief.example"), content=content, transaction_id="stolen"
+        )
         deny(forge)
         answers.add(masked(post(shared, forge.message()).body))
     assert len(answers) == 1
@@ -357,13 +359,20 @@ def test_polls_tell_nothing(shared: House, deny: Denials) -> None:
 
 @pytest.mark.proves("MSG-40", "MSG-41", "MSG-42", "AC-056")
 def test_payloads_of_polls(shared: House, deny: Denials) -> None:
-    """What a poll has in its envelope does not matter, nor whether it has one: it is for no known transaction."""
+    """What a poll has in its envelope does not matter, nor whether it has one: its key and transactionID do."""
     ca = shared.state.authority.certificate
+    certificates = granted(shared, sound(shared, transaction_id="polled")).certificates()
+    forwarded = len(shared.forwarded)
     swapped = der.sequence(subject(), ca.subject_der)
-    for payload in (swapped, b"/CN=CA\0/CN=device", b"", der.sequence(ca.issuer_der, subject())):
-        deny(poll(shared, content=payload), FailInfo.BAD_CERT_ID, "not known")
-    deny(poll(shared, envelope=b"none"), FailInfo.BAD_CERT_ID, "not known")
-    deny(poll(shared, signer=certificate(KEY, "another certificate")), FailInfo.BAD_CERT_ID, "not known")
+    for change in (
+        *({"content": content} for content in (swapped, b"/CN=CA\0/CN=device", b"", der.sequence(ca.issuer_der))),
+        {"envelope": b"none"},
+        {"signer": certificate(KEY, "another certificate")},
+    ):
+        known = poll(shared, **change, transaction_id="polled")
+        assert granted(shared, known).certificates() == certificates
+        deny(replace(known, transaction_id="unknown"), FailInfo.BAD_CERT_ID, "not known")
+    assert len(shared.forwarded) == forwarded
 
 
 @pytest.mark.proves("AC-059", "MSG-50", "RA-32", "I12")

@@ -221,7 +221,7 @@ def test_every_cert_rep_is_a_200(shared: House) -> None:
         "issued": sound(shared),
         "challenge": sound(shared, csr=request(shared, challenge="wrong")),
         "signature": sound(shared, signature=lambda signed: bytes(256)),
-        "digest": sound(shared, message_type="20"),
+        "poll": sound(shared, message_type="20", transaction_id="unknown"),
         "content": sound(shared, content=b"x"),
     }
     conditional = {"if-none-match": "*", "if-modified-since": "Fri, 31 Dec 2049 23:59:59 GMT", "range": "bytes=0-1"}
@@ -303,12 +303,15 @@ def test_record_of_an_enrolment(shared: House) -> None:
 
 @pytest.mark.proves("PEER-05", "RA-16", "MSG-25", "I4")
 def test_the_same_request_again(shared: House) -> None:
-    """The same octets, and another message with the same CSR and transaction, are the same transaction at the CA."""
+    """Another message with the same CSR, under the same transactionID or another one, is the same enrolment; another
+    CSR under the same transactionID is another one, also at the CA."""
     forge = sound(shared, transaction_id="polling by PKCSReq")
+    forwarded = len(shared.forwarded)
     first = granted(shared, forge)
-    again = granted(shared, sound(shared, transaction_id="polling by PKCSReq", sender_nonce=b"another nonce"))
-    assert first.certificates() == again.certificates()
-    one, two = [item for item in shared.ca.received if item.message][-2:]
-    assert one.transaction_id == two.transaction_id
-    other = granted(shared, sound(shared, transaction_id="another transaction"))
+    for again in (forge, replace(forge, sender_nonce=b"another nonce"), replace(forge, transaction_id="another")):
+        assert granted(shared, again).certificates() == first.certificates()
+    assert len(shared.forwarded) == forwarded + 1
+    other = granted(shared, sound(shared, transaction_id="polling by PKCSReq"))
     assert other.certificates() != first.certificates()
+    one, two = [item for item in shared.ca.received if item.message][-2:]
+    assert one.transaction_id != two.transaction_id

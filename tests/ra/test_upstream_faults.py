@@ -17,10 +17,12 @@ from twisted.web.client import PotentialDataLoss, RequestTransmissionFailed, Res
 from scepra.lab import Behaviour, Fault
 from scepra.scep import der, oid
 from scepra.scep.certificate import Certificate
+from scepra.scep.message import MessageType, PKIStatus
+from scepra.transaction import State
 from scepra.upstream.connection import Ended, NotConnected
 from tests import csrs
 from tests.rig.denial import Denials, denials, masked
-from tests.rig.device import CountingKey, ask, granted, post, rebuilt, request, sound
+from tests.rig.device import CountingKey, ask, granted, pki_status, post, rebuilt, request, sound
 from tests.rig.forge import own_certificate
 from tests.rig.house import House, run
 from tests.rig.upstream import Asked, Line, Reply, behind, connected
@@ -29,15 +31,15 @@ KEYS = [csrs.rsa_key(which=number) for number in (0, 6, 7, 8, 9)]
 
 
 @pytest.fixture
-def line(shared: House) -> Iterator[Line]:
+def line(either: House) -> Iterator[Line]:
     """The way to the CA."""
-    return Line(shared.ca)
+    return Line(either.ca)
 
 
 @pytest.fixture
-def house(shared: House, line: Line) -> House:
+def house(either: House, line: Line) -> House:
     """The usual house behind that way, which it has looked along already."""
-    made = connected(shared, line)
+    made = connected(either, line)
     run(made.upstream.discover())
     return made
 
@@ -48,6 +50,7 @@ def deny(house: House, line: Line) -> Iterator[Denials]:
     made = Denials(house)
     yield made
     line.error = None
+    house.reconcile(60)
     made.control()
 
 
@@ -59,17 +62,26 @@ NOTHING_LEFT = [
 ]
 
 
-@pytest.mark.proves("FT-01", "FT-02", "FT-19", "RA-24", "DR-10", "I3")
+@pytest.mark.proves("FT-01", "FT-02", "FT-19", "RA-24", "DR-10", "DR-15", "I3", "I4")
 @pytest.mark.parametrize("why", NOTHING_LEFT)
 def test_no_connection(house: House, line: Line, deny: Denials, why: str) -> None:
-    """While the CA cannot be reached clients are told to come again; all of them enrol when it can."""
+    """While the CA cannot be reached clients are told to come again; all of them enrol when it can, each once."""
     line.error, line.early = NotConnected(why), True
     clients = [sound(house, key=device, transaction_id=f"{why[:9]}{number}") for number, device in enumerate(KEYS)]
+    deny.unavailable(clients[0], why, reached=0)
+    assert house.transaction(house.records[-1]["enrolment"]).state is State.QUEUED
+    for client in clients[1:]:
+        deny.unavailable(client, reached=0)
+    assert house.stored["transactions"] == (len(clients) if house.authority.profile.polling else 1)
+    house.reconcile(5)
     for client in clients:
-        deny.unavailable(client, why, reached=0)
+        deny.unavailable(client, reached=0)
     line.error = None
+    house.reconcile(60)
+    forwarded = len(house.forwarded)
     for client, device in zip(clients, KEYS, strict=True):
         granted(house, client, device)
+    assert len(house.forwarded) == forwarded + (0 if house.authority.profile.polling else len(clients) - 1)
 
 
 LOST = [
@@ -82,72 +94,93 @@ LOST = [
 ]
 
 
-@pytest.mark.proves("FT-13", "FT-03", "FT-05", "FT-06", "RA-16", "RA-24", "I4", "DR-10")
+@pytest.mark.proves("FT-13", "FT-03", "FT-05", "FT-06", "RA-16", "RA-20", "RA-24", "MSG-25", "I4", "DR-10")
 @pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
 def test_carried_out_and_lost(house: House, line: Line, error: Exception) -> None:
-    """The CA issued and its answer was lost: the same request again is the same transaction, and gets that."""
+    """The CA issued and its answer was lost: it is asked about that transaction until it tells, and the same request
+    gets the one certificate, under another transactionID as well."""
     with denials(house, "canary-in-an-exception") as deny:
         forge = sound(house, transaction_id=f"lost {LOST.index(error)}")
-        issued = len(house.state.authority.issued)
+        issued, forwarded = len(house.state.authority.issued), len(house.forwarded)
         line.error = error
         deny.unavailable(forge)
-        deny.unavailable(forge)
+        deny.unavailable(forge, reached=0)
+        assert house.transaction(house.records[-1]["enrolment"]).state is State.UNKNOWN
+        house.reconcile(3)
+        deny.unavailable(forge, reached=0)
         line.error = None
-        answer = granted(house, forge)
-        first, second, third = [item for item in house.ca.received if item.message][-3:]
-        assert first.transaction_id == second.transaction_id == third.transaction_id
-        assert first.csr.der == second.csr.der == third.csr.der
-        assert len({first.message, second.message, third.message}) == 3
+        house.reconcile(60)
+        first, *polls = [item for item in house.ca.received if item.message][forwarded - len(house.forwarded) :]
+        assert first.message_type is MessageType.PKCS_REQ
+        assert {item.message_type for item in polls} == {MessageType.CERT_POLL}
+        assert {item.transaction_id for item in polls} == {first.transaction_id}
+        assert len(polls) >= 2
+        assert len({item.request.sender_nonce for item in (first, *polls)}) == 1 + len(polls)
         assert len(house.state.authority.issued) == issued + 1
+        answer = granted(house, forge)
         assert Certificate.parse(answer.certificates()[0]).serial in house.state.authority.issued
-        assert granted(house, forge).certificates() == answer.certificates()
+        for again in (forge, replace(forge, transaction_id="another")):
+            assert granted(house, again).certificates() == answer.certificates()
 
 
-@pytest.mark.proves("FT-13", "RA-23", "I3")
-def test_carried_out_lost_and_refused_again(shared: House) -> None:
-    """A CA that refuses what it has carried out is believed: the client is refused, its challenge still good."""
-    house, middle = behind(shared, lambda asked: Reply(502, asked.pass_on()[:100]))
+@pytest.mark.proves("FT-13", "RA-24", "I3", "I4")
+def test_carried_out_lost_and_refused_again(either: House) -> None:
+    """A CA that refuses what it has carried out may only know it already: the client is not refused, somebody has to
+    look at it, and when the CA tells what it issued that is delivered."""
+    house, middle = behind(either, lambda asked: Reply(502, asked.pass_on()[:100]))
     with denials(house) as deny:
-        forge = sound(house, transaction_id="carried out")
+        forge, issued = sound(house, transaction_id="carried out"), len(house.state.authority.issued)
         deny.unavailable(forge)
         middle.script = lambda asked: asked.failure("2")
-        deny(forge, because="refused by upstream", reached=1)
+        house.reconcile(3)
+        deny.unavailable(forge, "refused by upstream", reached=0)
+        stored = house.transaction(house.records[-1]["enrolment"])
+        assert stored.state is State.UNKNOWN
+        assert "may have been issued already" in stored.attention
         middle.script = Asked.pass_on
+        house.reconcile(60)
+        granted(house, forge)
+        assert len(house.state.authority.issued) == issued + 1
 
 
 @pytest.fixture
-def ca(shared: House) -> Iterator[House]:
+def ca(either: House) -> Iterator[House]:
     """The usual house, whose CA may be told to misbehave."""
-    yield shared
-    shared.ca.behaviour = Behaviour()
+    yield either
+    either.ca.behaviour = Behaviour()
 
 
 @pytest.mark.proves("FT-06", "FT-07", "RA-24", "MSG-60")
 @pytest.mark.parametrize("fault", [Fault.RESET, Fault.TRUNCATED, Fault.HTML])
 def test_faults_of_the_answer(ca: House, fault: Fault) -> None:
     """Half an answer, none, and a page of HTML are not read: the client is told to come again."""
-    with denials(ca) as deny:
-        ca.ca.behaviour = Behaviour(fault=fault)
-        forge = sound(ca, transaction_id=fault.name)
+    house, _ = behind(ca)
+    with denials(house) as deny:
+        house.ca.behaviour = Behaviour(fault=fault)
+        forge, issued = sound(house, transaction_id=fault.name), len(house.state.authority.issued)
         deny.unavailable(forge)
-        ca.ca.behaviour = Behaviour()
-        granted(ca, forge)
+        house.ca.behaviour = Behaviour()
+        house.reconcile(5)
+        granted(house, forge)
+        assert len(house.state.authority.issued) == issued + 1
 
 
 @pytest.mark.proves("FT-09", "HTTP-26", "RA-24")
 @pytest.mark.parametrize("code", [301, 302, 400, 401, 403, 404, 405, 429, 500, 502, 503, 504, 204])
-def test_http_errors(shared: House, outside: list[str], code: int) -> None:
+def test_http_errors(either: House, outside: list[str], code: int) -> None:
     """An HTTP error is no answer and no refusal; no redirect is followed, and no demand for a password answered."""
     headers = {
         "location": "http://127.0.0.9/evil",
         "www-authenticate": "Negotiate",
         "retry-after": "86400",
     }
-    house, middle = behind(shared, lambda asked: Reply(code, b"no", headers))
+    house, middle = behind(either, lambda asked: Reply(code, b"no", headers))
     with denials(house) as deny:
-        deny.unavailable(sound(house), f"status {code}")
+        forge = sound(house)
+        deny.unavailable(forge, f"status {code}")
         middle.script = Asked.pass_on
-        granted(house, sound(house))
+        house.reconcile(5)
+        granted(house, forge)
     assert not any(name.lower() == b"authorization" for sent in middle.headers for name in sent)
     assert outside == []
 
@@ -160,10 +193,13 @@ def test_answers_under_other_labels(shared: House) -> None:
         granted(house, sound(house))
     house, middle = behind(shared, lambda asked: Reply(302, asked.pass_on(), {"location": "/scep"}))
     with denials(house) as deny:
-        deny.unavailable(sound(house), "status 302")
+        forge = sound(house)
+        deny.unavailable(forge, "status 302")
         middle.script = lambda asked: Reply(500, asked.failure("2").message())
         deny(sound(house), because="refused by upstream", reached=1)
         middle.script = Asked.pass_on
+        house.reconcile(5)
+        granted(house, forge)
 
 
 @pytest.mark.proves("FT-08", "FT-10", "MSG-60", "SEC-15")
@@ -183,22 +219,28 @@ def test_answers_under_other_labels(shared: House) -> None:
     ],
     ids=["none", "nul", "open", "cut", "deep", "page", "certificate", "empty", "envelope", "2 MB"],
 )
-def test_bodies_that_are_no_answer(shared: House, body: bytes) -> None:
+def test_bodies_that_are_no_answer(either: House, body: bytes) -> None:
     """What is no CMS, or hardly, under the right type is no answer."""
-    house, middle = behind(shared, lambda asked: Reply(200, body))
+    house, middle = behind(either, lambda asked: Reply(200, body))
     with denials(house) as deny:
-        deny.unavailable(sound(house), reached=1 if body else 2)
+        forge = sound(house)
+        deny.unavailable(forge, reached=1 if body else 2)
         middle.script = Asked.pass_on
+        house.reconcile(5)
+        granted(house, forge)
 
 
 @pytest.mark.proves("AC-113", "FT-08", "SEC-12")
-def test_long_answers(shared: House) -> None:
+def test_long_answers(either: House) -> None:
     """What exceeds the configured size is not read to its end, whatever stands at its beginning."""
-    house, middle = behind(shared)
+    house, middle = behind(either)
     middle.script = lambda asked: asked.pass_on() + b" " * house.config.upstreams["ca"].answer
     with denials(house) as deny:
-        deny.unavailable(sound(house), "octets")
+        forge = sound(house)
+        deny.unavailable(forge, "octets")
         middle.script = Asked.pass_on
+        house.reconcile(5)
+        granted(house, forge)
 
 
 @pytest.mark.proves("FT-11", "CAPS-10", "RA-16", "I4")
@@ -222,31 +264,51 @@ def test_nothing_in_answer_to_post(ca: House) -> None:
 
 @pytest.mark.proves("FT-14", "DR-13", "I4")
 def test_one_request_is_one_message(house: House, line: Line, deny: Denials) -> None:
-    """Whatever goes wrong, a client's request is one message at the CA: nothing is sent again by itself."""
+    """Whatever goes wrong, a client's request is one message at the CA: nothing is sent again while it waits."""
     for error in LOST:
         line.error = error
         deny.unavailable(sound(house), reached=1)
+        house.clock.advance(600)
     line.error = None
     before = len(house.forwarded)
     granted(house, sound(house))
     assert len(house.forwarded) == before + 1
 
 
+@pytest.mark.proves("FT-01", "FT-13", "RA-24", "DR-15")
+def test_a_ca_that_loses_every_answer(house: House, line: Line, deny: Denials) -> None:
+    """After several answers in a row that were lost the CA is left alone: clients are told to come again."""
+    line.error = LOST[0]
+    for _ in range(3):
+        deny.unavailable(sound(house), reached=1)
+    forge = sound(house)
+    deny.unavailable(forge, reached=0)
+    line.error = None
+    house.reconcile(60)
+    granted(house, forge)
+
+
 @pytest.mark.proves("FT-01", "RA-24", "HTTP-26", "DR-15", "SEC-13")
-def test_before_the_first_look(shared: House) -> None:
+def test_before_the_first_look(either: House) -> None:
     """An RA whose CA was never reached serves what it can from memory, and the rest as soon as the CA is there."""
-    line = Line(shared.ca)
+    line = Line(either.ca)
     line.error, line.early, line.everything = NotConnected("no connection within 5 s"), True, True
-    house = connected(shared, line)
+    house = connected(either, line)
     assert ask(house, "GET", "/scep?operation=GetCACaps").status == 200
     absent = ask(house, "GET", "/scep?operation=GetCACert")
     assert (absent.status, absent.body) == (502, b"")
     assert int(absent.headers["retry-after"]) > 0
-    response = post(house, sound(house).message())
-    assert (response.status, response.body) == (503, b"")
+    forge = sound(house)
+    response = post(house, forge.message())
+    if house.authority.profile.polling:
+        assert pki_status(house, response) is PKIStatus.PENDING
+    else:
+        assert (response.status, response.body) == (503, b"")
+        assert house.stored["transactions"] == 0
     line.error = None
+    house.reconcile(5)
     with denials(house):
-        granted(house, sound(house))
+        granted(house, forge)
         assert ask(house, "GET", "/scep?operation=GetCACert").status == 200
 
 
@@ -267,26 +329,35 @@ class Broken:
     async def identity(self, subject_der: bytes, now: Any) -> Any:
         raise self.error
 
+    async def again(self, key_id: Any, certificate: Any) -> Any:
+        raise self.error
+
     def violations(self, *arguments: Any) -> Any:
         raise self.error
 
 
-@pytest.mark.proves("FT-59", "DR-6", "I7", "I9", "I10", "HTTP-26", "AC-103")
+@pytest.mark.proves("FT-59", "DR-6", "I3", "I4", "I7", "I9", "I10", "HTTP-26", "AC-103")
 @pytest.mark.parametrize(("part", "reached"), [("provider", 0), ("signer", 0), ("issuance", 1)])
 def test_errors_of_our_own(shared: House, part: str, reached: int) -> None:
-    """A part that fails refuses: an empty 500, one record that says so, no text of the exception, nothing more sent."""
-    house = rebuilt(shared, **{part: Broken(RuntimeError(f"canary {shared.challenge}"))})
-    events, forwarded = len(house.events), len(house.forwarded)
-    response = post(house, sound(house, transaction_id=part).message())
+    """A part that fails refuses: an empty 500, one record that says so, no text of the exception, nothing more sent.
+    The same request is answered when the part works, and what had been sent is not issued twice."""
+    sane, _ = behind(shared)
+    house = rebuilt(sane, **{part: Broken(RuntimeError(f"canary {shared.challenge}"))})
+    events, forwarded, issued = len(house.events), len(house.forwarded), len(house.state.authority.issued)
+    forge = sound(house, transaction_id=part)
+    response = post(house, forge.message())
     assert (response.status, response.body) == (500, b"")
     assert len(house.forwarded) == forwarded + reached
+    assert house.stored["transactions"] == reached
     ours = [event for event in house.events[events:] if not event["log_namespace"].startswith("scepra.lab")]
     (record,) = house.records[-1:]
     assert (record["outcome"], record["transaction"]) == ("error", part)
     assert len([event for event in ours if event["log_namespace"] == "scepra.audit"]) == 1
     assert shared.challenge not in repr(ours)
-    with denials(shared):
-        granted(shared, sound(shared, transaction_id=part))
+    with denials(sane):
+        sane.reconcile(120)
+        granted(sane, forge)
+        assert len(house.state.authority.issued) == issued + 1
 
 
 class FailingKey(CountingKey):

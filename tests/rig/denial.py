@@ -62,6 +62,7 @@ class Denials:
         transaction_id: str | None = None,
         sender_nonce: bytes | None = None,
         reached: int = 0,
+        recorded: bool = False,
     ) -> ReadAnswer:
         """Send a message, and check that it is refused in the standard way.
 
@@ -70,12 +71,13 @@ class Denials:
             because: what stands in one of the reasons of the audit record.
             transaction_id, sender_nonce: what is echoed, where a forged message's own do not say it.
             reached: how many messages reach the CA on the way; some, where it is the CA's fault.
+            recorded: whether the request was stored all the same, though none did.
         """
         if isinstance(message, Forge):
             transaction_id = transaction_id or message.transaction_id
             sender_nonce = sender_nonce or message.sender_nonce
             message = message.message()
-        events, forwarded = len(self.house.events), len(self.house.forwarded)
+        events, forwarded, stored = len(self.house.events), len(self.house.forwarded), self.house.stored
         response = post(self.house, message)
         assert response.status == 200, (response.status, self._records(events))
         answer = read_answer(response.body, self._signer)
@@ -91,6 +93,7 @@ class Denials:
         assert answer.content == b""
         assert answer.bag == (self._signer.der,)
         assert len(self.house.forwarded) == forwarded + reached, "what reached the CA"
+        assert (self.house.stored == stored) is not (recorded or reached > 0), "whether it was recorded"
         (record,) = self._records(events)
         told = _TEXT.fullmatch(answer.text(oid.FAIL_INFO_TEXT))
         assert told and told[1] == record["reference"]
@@ -110,32 +113,51 @@ class Denials:
         """Send any HTTP request that is answered by a status alone (D1)."""
         return self._bare(lambda: ask(self.house, method, target, **settings), status, because)
 
-    def unavailable(self, message: Forge | bytes, because: str = "", *, reached: int = 1) -> Response:
+    def unavailable(self, message: Forge, because: str = "", *, reached: int = 1) -> Response:
         """Send a message that would be granted, while the CA gives no answer that can be believed (RA-24).
 
-        Its client is told to come again, and what needs no CA is served on; that is no refusal.
+        Its client is told to poll or, where the profile's clients cannot, to come again; what needs no CA is served on.
+        That is no refusal: what may have reached the CA is stored, and what nobody will ask for is not.
         """
-        events, forwarded = len(self.house.events), len(self.house.forwarded)
-        response = post(self.house, message.message() if isinstance(message, Forge) else message)
-        assert (response.status, response.body) == (503, b""), self._records(events)
-        after, configured = int(response.headers["retry-after"]), self.house.config.upstreams["ca"].retry_after
-        assert configured <= after <= 1.5 * configured
-        assert len(self.house.forwarded) == forwarded + reached, "what reached the CA"
+        events, forwarded, stored = len(self.house.events), len(self.house.forwarded), self.house.stored
+        response = post(self.house, message.message())
         (record,) = self._records(events)
-        assert (record["outcome"], record["source"], record["upstream"]) == ("unavailable", PEER, "ca")
+        if self.house.authority.profile.polling:
+            self._pending(message, response)
+        else:
+            assert (response.status, response.body) == (503, b""), record
+            after, configured = int(response.headers["retry-after"]), self.house.config.upstreams["ca"].retry_after
+            assert configured <= after <= 1.5 * configured
+        told = "pending" if self.house.authority.profile.polling else "unavailable"
+        assert (record["outcome"], record["source"]) == (told, PEER)
         assert any(because in reason for reason in record["reasons"]), record["reasons"]
+        assert len(self.house.forwarded) == forwarded + reached, "what reached the CA"
+        assert record.get("upstream") == "ca" or not reached
+        if "enrolment" in record:
+            assert not self.house.transaction(record["enrolment"]).state.final
+        else:
+            assert (told, reached, self.house.stored) == ("unavailable", 0, stored)
         for operation in ("GetCACaps", "GetCACert"):
             assert ask(self.house, "GET", f"/scep?operation={operation}").status == 200
         self._no_secret(events, response)
         self.count += 1
         return response
 
+    def _pending(self, message: Forge, response: Response) -> None:
+        assert response.status == 200
+        answer = read_answer(response.body, self._signer)
+        assert answer.text(oid.PKI_STATUS) == PKIStatus.PENDING.value, self.house.records[-1]
+        assert answer.text(oid.TRANSACTION_ID) == message.transaction_id
+        assert answer.octets(oid.RECIPIENT_NONCE) == message.sender_nonce
+        assert (answer.content, oid.dotted(oid.FAIL_INFO) in answer.attributes) == (b"", False)
+
     def _bare(self, send: Callable[[], Response], status: int, because: str) -> Response:
-        events, forwarded = len(self.house.events), len(self.house.forwarded)
+        events, forwarded, stored = len(self.house.events), len(self.house.forwarded), self.house.stored
         response = send()
         assert response.status == status
         assert response.body == b""
         assert len(self.house.forwarded) == forwarded, "it reached the CA"
+        assert self.house.stored == stored, "whether it was recorded"
         assert self._records(events) == []
         (access,) = [event for event in self.house.events[events:] if event["log_namespace"] == "scepra.web.access"]
         assert (access["source"], access["status"]) == (PEER, status)
@@ -145,8 +167,10 @@ class Denials:
         return response
 
     def control(self) -> None:
-        """The device for which the challenge was made enrols."""
+        """A device that knows the challenge enrols for the first time."""
+        forwarded = len(self.house.forwarded)
         granted(self.house, sound(self.house))
+        assert len(self.house.forwarded) == forwarded + 1, "an answer to something else"
 
     def _records(self, since: int) -> list[dict[str, Any]]:
         events = [event for event in self.house.events[since:] if event["log_namespace"] == "scepra.audit"]

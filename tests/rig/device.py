@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from scepra.forwarding import Forwarding
 from scepra.lab.key import read_key
-from scepra.scep import oid
+from scepra.scep import der, oid
 from scepra.scep.algorithm import Digest, KeyTransport
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Generation, Identity, Keyring, RAKey
@@ -36,19 +38,30 @@ OLD, NEW = csrs.rsa_key(which=7), csrs.rsa_key(which=8)
 STRANGER = csrs.rsa_key(which=9)
 
 
+_numbers = count(1)
+
+
 def subject(name: str = NAME) -> bytes:
     """The encoded subject of a device."""
     return csrs.subject(name)
 
 
+def new_name() -> str:
+    """The name of a device that nobody has heard of yet."""
+    return f"device-{next(_numbers)}.example"
+
+
 def request(house: House, *attributes: bytes, challenge: str | bytes | None = None, **options: Any) -> bytes:
-    """A CSR with the house's challenge, or another one; of RSA key and name unless told."""
-    settings = {"key": KEY, "subject": subject()} | options
+    """A CSR with the house's challenge, or another one; of RSA key unless told.
+
+    Without a subject of its own it is for a new device, so that the house has no answer to it yet.
+    """
+    settings = {"key": KEY, "subject": subject(new_name())} | options
     return csrs.build(csrs.challenge(house.challenge if challenge is None else challenge), *attributes, **settings)
 
 
 def request_without_challenge(*attributes: bytes, **options: Any) -> bytes:
-    """The same without any challenge."""
+    """The same without any challenge, for the device :data:`NAME` unless told."""
     settings = {"key": KEY, "subject": subject()} | options
     return csrs.build(*attributes, **settings)
 
@@ -84,14 +97,23 @@ def days(count: float) -> bytes:
 def device_certificate(
     house: House, key: csrs.PrivateKey = OLD, name: bytes | str = NAME, **changes: Any
 ) -> Certificate:
-    """A certificate that the house's CA issued to a device; see :func:`tests.rig.forge.certificate`."""
-    settings = {"by": (ca_key(house), house.state.authority.certificate), "validity": (days(-30), days(300))} | changes
+    """A certificate that the house's CA issued to a device, another one each time; see
+    :func:`tests.rig.forge.certificate`."""
+    settings = {
+        "by": (ca_key(house), house.state.authority.certificate),
+        "serial": der.integer(1 << 32 | next(_numbers)),
+        "validity": (days(-30), days(300)),
+    } | changes
     return certificate(key, name, **settings)
 
 
 def renewal(house: House, signer: Certificate | None = None, **changes: Any) -> Forge:
-    """A RenewalReq of a device whose certificate is renewed for a new key, but for the changes."""
+    """A RenewalReq of a device whose certificate is renewed for a new key, but for the changes.
+
+    The device :data:`NAME` asks for the same each time, so that its transactionID is what is new.
+    """
     settings: dict[str, Any] = {
+        "transaction_id": f"renewal {next(_numbers)}",
         "key": OLD,
         "signer": signer or device_certificate(house),
         "message_type": "17",
@@ -134,6 +156,13 @@ def get(house: House, message: bytes) -> Response:
     return ask(house, "GET", f"/scep?{encode_query(OperationKind.PKI_OPERATION, message)}")
 
 
+def pki_status(house: House, response: Response) -> PKIStatus:
+    """The pkiStatus of a CertRep."""
+    assert response.status == 200
+    answer = read_answer(response.body, house.authority.keyring.current.signing.certificate)
+    return PKIStatus(answer.text(oid.PKI_STATUS))
+
+
 def granted(house: House, forge: Forge, key: rsa.RSAPrivateKey | None = KEY) -> ReadAnswer:
     """The answer to a message that is granted, opened with the key of whoever signed it; None leaves it closed."""
     response = post(house, forge.message())
@@ -148,9 +177,17 @@ def granted(house: House, forge: Forge, key: rsa.RSAPrivateKey | None = KEY) -> 
 # --- Other houses ----------------------------------------------------------------------------------------------------
 
 
+def impatient(house: House) -> House:
+    """The house with a profile whose clients cannot poll: what cannot be answered at once is a 503."""
+    return rebuilt(house, profile=house.authority.profile.model_copy(update={"polling": False}))
+
+
 def rebuilt(house: House, **changes: Any) -> House:
-    """The same house with another RA in it: fields of :class:`~scepra.ra.RegistrationAuthority` that differ."""
-    authority = replace(house.authority, **changes)
+    """The same house with another RA in it: fields of :class:`~scepra.ra.RegistrationAuthority` that differ, or of its
+    :class:`~scepra.forwarding.Forwarding`."""
+    northward = {field.name for field in fields(Forwarding)}
+    forwarding = replace(house.authority.forwarding, **{name: changes.pop(name) for name in northward & changes.keys()})
+    authority = replace(house.authority, forwarding=forwarding, **changes)
     resource = ScepResource(Routes([Route(authority, authority.profile.paths)]))
     return replace(house, authority=authority, resource=resource)
 

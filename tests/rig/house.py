@@ -8,27 +8,36 @@ import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
 import yaml
+from cryptography.fernet import Fernet
+from treq.client import HTTPClient
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from scepra.app import build_routes
+from scepra.app import Ground, build
 from scepra.config.load import load
 from scepra.config.model import Config
 from scepra.lab import CertificationService, Client, LabState
 from scepra.ra import RegistrationAuthority
+from scepra.reconciler import Reconciler
+from scepra.store import intents, tables
+from scepra.store.database import Database
+from scepra.store.vault import Vault
+from scepra.transaction import Transaction
 from scepra.upstream.client import Upstream, utc_now
 from scepra.web.resource import ScepResource
 
 T = TypeVar("T")
+VAULT = Vault((Fernet.generate_key(),))
 RA_URL = "http://ra.example/scep"
 PROFILE: dict[str, Any] = {
     "paths": ["/scep"],
@@ -61,12 +70,26 @@ async def at_once(function: Callable[..., T], *arguments: Any) -> T:
     return function(*arguments)
 
 
+class Day(Clock):
+    """A clock, and a time of day that goes along with it from now on; ``shift`` is how wrong that is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = datetime.now(UTC)
+        self.shift = timedelta(0)
+
+    def now(self) -> datetime:
+        """The time of day, UTC."""
+        return self.begun + timedelta(seconds=self.seconds()) + self.shift
+
+
 @dataclass(slots=True)
 class House:
     """One RA with one profile ``dev``, in front of one CA.
 
-    ``ca`` is the CA's face: what it received, and how it behaves. ``records`` are the audit records, ``events`` all log
-    events.
+    ``ca`` is the CA's face: what it received, and how it behaves. ``clock`` is what the RA waits by; ``database`` its
+    store, in memory. ``records`` are the audit records in the log, ``events`` all log events. ``annexes`` are the
+    stores of houses that are made of this one, and end with it.
     """
 
     config: Config
@@ -75,7 +98,11 @@ class House:
     upstream: Upstream
     resource: ScepResource
     authority: RegistrationAuthority
+    clock: Clock
+    database: Database
     events: list[LogEvent] = field(default_factory=list)
+    annexes: list[Database] = field(default_factory=list)
+    _reconciler: Reconciler | None = field(init=False, default=None)
 
     @property
     def challenge(self) -> str:
@@ -92,6 +119,23 @@ class House:
         """The pkiMessages that the CA received."""
         return [item.message for item in self.ca.received if item.message]
 
+    @property
+    def stored(self) -> dict[str, int]:
+        """How many rows each table of the store has."""
+
+        def count(connection: sa.Connection) -> dict[str, int]:
+            every = tables.metadata.tables.items()
+            counted = {name: sa.select(sa.func.count()).select_from(table) for name, table in every}
+            return {name: connection.execute(statement).scalar_one() for name, statement in counted.items()}
+
+        return self.database.call(count)
+
+    def transaction(self, enrolment: str) -> Transaction:
+        """What is stored of an enrolment, by the name that audit records have for it."""
+        found = self.database.call(intents.get, enrolment)
+        assert found is not None
+        return found
+
     def client(self, **settings: Any) -> Client:
         """A client of the RA."""
         return Client(RA_URL, StubTreq(self.resource), **settings)
@@ -103,6 +147,18 @@ class House:
     def post(self, message: bytes, target: str = "/scep?operation=PKIOperation", **settings: Any) -> tuple[int, bytes]:
         """Status and body of a POST."""
         return run(self._answer(StubTreq(self.resource).post(f"http://ra.example{target}", data=message, **settings)))
+
+    def rows(self, table: sa.Table) -> list[Any]:
+        """Everything in a table of the store."""
+        return self.database.call(lambda connection: list(connection.execute(sa.select(table))))
+
+    def reconcile(self, seconds: float, step: float = 0.5) -> None:
+        """Let so much time pass, in such steps, with the reconciler at work from the first time on."""
+        if self._reconciler is None:
+            self._reconciler = Reconciler(self.authority.forwarding)
+            self._reconciler.startService()
+        for _ in range(round(seconds / step)):
+            self.clock.advance(step)
 
     async def _answer(self, waiting: Any) -> tuple[int, bytes]:
         response = await waiting
@@ -123,6 +179,9 @@ def house(
     *,
     now: Callable[[], datetime] = utc_now,
     ca: CertificationService | None = None,
+    client: HTTPClient | None = None,
+    clock: Clock | None = None,
+    database: Database | None = None,
 ) -> Iterator[House]:
     """Build a house.
 
@@ -132,6 +191,9 @@ def house(
         upstream: keys of the upstream that differ.
         now: the RA's time of day.
         ca: takes the place of the lab's.
+        client: the way to it.
+        clock: what the RA waits by; it stands still unless the test turns it.
+        database: another house's, which stays open.
     """
     state = lab_state(directory)
     data = {
@@ -142,14 +204,26 @@ def house(
     file.write_text(yaml.safe_dump(copy.deepcopy(data)))
     config = load(file)
     ca = ca or CertificationService(state.authority)
-    asked = Upstream("ca", config.upstreams["ca"], Clock(), now, client=StubTreq(ca))
-    routes = build_routes(config, {"ca": asked}, now, at_once)
+    clock = clock or Clock()
+    asked = Upstream("ca", config.upstreams["ca"], clock, now, client=client or StubTreq(ca))
+    store = database or Database(in_memory())
+    ground = Ground(store, VAULT, clock, now, at_once)
+    routes = build(config, {"ca": asked}, ground).routes
     authority = routes.resolve(("scep",))
     assert isinstance(authority, RegistrationAuthority)
-    built = House(config, state, ca, asked, ScepResource(routes), authority)
+    built = House(config, state, ca, asked, ScepResource(routes), authority, clock, store)
     globalLogPublisher.addObserver(built.events.append)
     try:
         run(asked.discover())
         yield built
     finally:
         globalLogPublisher.removeObserver(built.events.append)
+        for each in built.annexes if database else (*built.annexes, store):
+            each.close()
+
+
+def in_memory() -> sa.Engine:
+    """An empty store that ends with its only connection."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
+    tables.metadata.create_all(engine)
+    return engine

@@ -52,12 +52,25 @@ class Injection:
         that it would have without. It must begin with the interpreter or a script of a virtual environment, not with a
         shell that starts those.
         """
-        only = [] if self.path is None else ["-P", str(self.path)]
         # strace may have been told where its own libraries are, which is nothing for the command.
         libraries = ["-E", "LD_LIBRARY_PATH"] if self.program[0] == "env" else []
+        return [*self.program, "-D", *libraries, *self._options(), "--", *map(str, words)]
+
+    def attach(self, pid: int) -> subprocess.Popen[bytes]:
+        """Put the fault into a process that stands still; calls before that do not count.
+
+        Returns:
+            strace, which ends when the process has.
+        """
+        tracer = subprocess.Popen([*self.program, *self._options(), "-p", str(pid)])
+        status = Path(f"/proc/{pid}/status")
+        wait_until(lambda: "\nTracerPid:\t0\n" not in status.read_text("utf-8"), "strace is there")
+        return tracer
+
+    def _options(self) -> list[str]:
+        only = [] if self.path is None else ["-P", str(self.path)]
         fault = f"inject={self.calls}:{self.fault}:when={self.when}"
-        options = ["-D", "-f", "-q", *libraries, *only, "-e", f"trace={self.calls}", "-e", fault]
-        return [*self.program, *options, "-o", str(self.log), "--", *map(str, words)]
+        return ["-f", "-q", *only, "-e", f"trace={self.calls}", "-e", fault, "-o", str(self.log)]
 
     def struck(self) -> list[str]:
         """The calls that met the fault so far, as strace writes them."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from treq.testing import StubTreq
-from twisted.internet.task import Clock
+from twisted.internet.task import deferLater
 from twisted.web import server
 from twisted.web.resource import Resource
 
@@ -24,13 +25,14 @@ from scepra.scep.certificate import Certificate
 from scepra.scep.cms import degenerate
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identity, Keyring
-from scepra.scep.message import PKIMessage
+from scepra.scep.message import MessageType, PKIMessage
 from scepra.scep.transport import OperationKind, parse_operation, split_target
+from scepra.store.database import Database
 from scepra.upstream.client import Upstream
-from scepra.upstream.signer import UpstreamSigner
+from scepra.upstream.signer import Signing, UpstreamSigner
 from tests.rig.device import CountingKey, ca_key, days, rebuilt
 from tests.rig.forge import Forge, attribute, certificate, text
-from tests.rig.house import House, run
+from tests.rig.house import Day, House, in_memory, run
 
 NO_CONTENT = der.sequence(der.oid(oid.DATA))
 EMPTY_CONTENT = der.sequence(der.oid(oid.DATA), der.explicit(0, der.octet_string(b"")))
@@ -47,7 +49,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One PKIOperation as it reached the upstream, opened with the CA's key."""
+    """One PKIOperation as it reached the upstream, opened with the CA's key; ``csr`` is what a poll is for."""
 
     house: House
     request: server.Request
@@ -112,7 +114,8 @@ Script = Callable[[Asked], bytes | Forge | Reply]
 class Middle(Resource):
     """Answers PKIOperation by a script, and the rest as the CA does unless told otherwise.
 
-    ``targets`` are the request targets that came in; ``others`` bodies for other operations.
+    ``targets`` are the request targets that came in; ``others`` bodies for other operations; ``requests`` what was
+    asked for, by transactionID.
     """
 
     isLeaf = True
@@ -122,6 +125,7 @@ class Middle(Resource):
         self.house = house
         self.script = script
         self.others = others
+        self.requests: dict[str, CertificationRequest] = {}
         self.targets: list[bytes] = []
         self.headers: list[dict[bytes, list[bytes]]] = []
 
@@ -137,10 +141,18 @@ class Middle(Resource):
             request.content.seek(0)
             return ca.render(request)
         recorded = len(self.house.forwarded)
-        answer = self.script(asked(self.house, request, operation.message))
+        answer = self.script(self._asked(request, operation.message))
         if len(self.house.forwarded) == recorded:
             ca.received.append(Received(operation.kind, method, operation.message))
         return self._send(request, answer)
+
+    def _asked(self, request: server.Request, octets: bytes) -> Asked:
+        message = PKIMessage.parse(octets)
+        signer, digest = message.verify(PERMISSIVE)
+        opened = message.open(Keyring([self.house.ca.generation]), PERMISSIVE, digest)
+        if message.message_type is not MessageType.CERT_POLL:
+            self.requests[message.transaction_id] = CertificationRequest.parse(opened.content)
+        return Asked(self.house, request, octets, message, signer, self.requests[message.transaction_id])
 
     def _send(self, request: server.Request, answer: bytes | Forge | Reply) -> bytes:
         if isinstance(answer, Forge):
@@ -153,40 +165,36 @@ class Middle(Resource):
         return answer.body
 
 
-def asked(house: House, request: server.Request, octets: bytes) -> Asked:
-    """Open a message with the CA's key."""
-    message = PKIMessage.parse(octets)
-    signer, digest = message.verify(PERMISSIVE)
-    opened = message.open(Keyring([house.ca.generation]), PERMISSIVE, digest)
-    return Asked(house, request, octets, message, signer, CertificationRequest.parse(opened.content))
-
-
 def behind(
     house: House,
     script: Script = Asked.pass_on,
     others: dict[OperationKind, bytes | Reply] | None = None,
     *,
     look: bool = True,
-    clock: Clock | None = None,
 ) -> tuple[House, Middle]:
     """The house with a scripted upstream, and that.
 
     Args:
         others: what answers operations other than PKIOperation.
         look: whether the upstream is looked at in advance, as the running RA does.
-        clock: what the upstream's pauses are measured with; it stands still if there is none.
     """
     middle = Middle(house, script, others or {})
-    made = connected(house, StubTreq(middle), clock)
+    made = connected(house, StubTreq(middle))
     if look:
         run(made.upstream.discover())
     return made, middle
 
 
-def connected(house: House, client: Any, clock: Clock | None = None) -> House:
-    """The house with another way to its upstream: what takes the place of treq's client."""
-    upstream = Upstream("ca", house.config.upstreams["ca"], clock or Clock(), house.authority.now, client=client)
-    return replace(rebuilt(house, upstream=upstream), upstream=upstream)
+def connected(house: House, client: Any) -> House:
+    """The house with another way to its upstream, what takes the place of treq's client; with an empty store, and with
+    a time of day that goes on with its clock."""
+    clock, database = Day(), Database(in_memory())
+    house.annexes.append(database)
+    upstream = Upstream("ca", house.config.upstreams["ca"], clock, clock.now, client=client)
+    made = rebuilt(
+        house, upstream=upstream, database=database, reactor=clock, now=clock.now, pause=partial(deferLater, clock)
+    )
+    return replace(made, upstream=upstream, database=database, clock=clock)
 
 
 class Line:
@@ -219,8 +227,15 @@ class CountedSigner:
         self._strategy = strategy
         self.keys: list[CountingKey] = []
 
-    async def identity(self, subject_der: bytes, now: Any) -> Identity:
+    async def identity(self, subject_der: bytes, now: Any) -> Signing:
         """As the strategy it stands for."""
-        identity = await self._strategy.identity(subject_der, now)
+        signing = await self._strategy.identity(subject_der, now)
+        return replace(signing, identity=self._counted(signing.identity))
+
+    async def again(self, key_id: str | None, certificate: bytes | None) -> Identity:
+        """As the strategy it stands for."""
+        return self._counted(await self._strategy.again(key_id, certificate))
+
+    def _counted(self, identity: Identity) -> Identity:
         self.keys.append(CountingKey(identity.key))
         return Identity(identity.certificate, self.keys[-1])

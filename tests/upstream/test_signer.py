@@ -2,60 +2,104 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from scepra.errors import StoreError
 from scepra.scep import der
 from scepra.scep.algorithm import Digest, Floor
+from scepra.signing import StoredKeys
+from scepra.store.database import Database
 from scepra.upstream.signer import EphemeralSelfSigned, RACertificate
+from tests.rig.house import VAULT, in_memory
 from tests.rig.material import DAY, NOW, key, request
 
 from .material import made, run
 
-
-@pytest.mark.proves("RA-13")
-def test_ra_certificate() -> None:
-    """An RA certificate signs whatever the subject is."""
-    identity = made("RA", made("CA", ca=True))
-    assert run(RACertificate(identity).identity(request().subject.der, NOW)) is identity
+SUBJECT = request("device.example").subject.der
 
 
-@pytest.mark.proves("RA-13")
-def test_ephemeral_key_serves_for_a_period() -> None:
-    """A key serves for a period and no longer, under a certificate of its own for every request."""
-    keys = iter([key("first"), key("second")])
+@pytest.fixture
+def database() -> Iterator[Database]:
+    """An empty store."""
+    made = Database(in_memory())
+    yield made
+    made.close()
+
+
+def keys(database: Database, *made: str, upstream: str = "ca") -> StoredKeys:
+    """The keys of an upstream; those with these names are made, one after the other."""
+    coming = iter(made)
 
     async def make_key() -> rsa.RSAPrivateKey:
-        return next(keys)
+        return key(next(coming))
 
-    signer = EphemeralSelfSigned(make_key, DAY)
-    subject = request("device.example").subject.der
-    first, again = run(signer.identity(subject, NOW)), run(signer.identity(subject, NOW + DAY - timedelta(seconds=1)))
-    assert first.key is again.key
-    assert first.certificate.serial != again.certificate.serial
-    later = run(signer.identity(subject, NOW + DAY))
-    assert later.key is not first.key
-    for identity in (first, again, later):
+    return StoredKeys(upstream, make_key, database, VAULT, lambda: NOW)
+
+
+@pytest.mark.proves("RA-13", "RA-20")
+def test_ra_certificate() -> None:
+    """An RA certificate signs whatever the subject is, requests and polls."""
+    identity = made("RA", made("CA", ca=True))
+    signer = RACertificate(identity)
+    signing = run(signer.identity(SUBJECT, NOW))
+    assert (signing.identity, signing.key_id) == (identity, None)
+    assert run(signer.again(None, None)) is identity
+
+
+@pytest.mark.proves("RA-13")
+def test_ephemeral_key_serves_for_a_period(database: Database) -> None:
+    """A key serves for a period and no longer, under a certificate of its own for every request."""
+    signer = EphemeralSelfSigned(keys(database, "first", "second"), DAY, 30 * DAY)
+    first, again = run(signer.identity(SUBJECT, NOW)), run(signer.identity(SUBJECT, NOW + DAY - timedelta(seconds=1)))
+    assert first.identity.key is again.identity.key
+    assert first.key_id == again.key_id is not None
+    assert first.identity.certificate.serial != again.identity.certificate.serial
+    later = run(signer.identity(SUBJECT, NOW + DAY))
+    assert later.identity.key is not first.identity.key
+    assert later.key_id != first.key_id
+    for identity in (first.identity, again.identity, later.identity):
         data = b"request"
         assert identity.certificate.is_self_signed
-        assert identity.certificate.subject_der == identity.certificate.issuer_der == subject
+        assert identity.certificate.subject_der == identity.certificate.issuer_der == SUBJECT
         assert identity.certificate.public_key.same_key(identity.key.public)
         identity.certificate.public_key.check(Floor())
         assert identity.key.sign(data, Digest.SHA256)
 
 
+@pytest.mark.proves("RA-20", "FT-43")
+def test_the_identity_of_a_request_is_found_again_by_another_process(database: Database) -> None:
+    """Long after its period a request's key and certificate sign its polls, in a process that did not make them too."""
+    signer = EphemeralSelfSigned(keys(database, "first", "second"), DAY, 30 * DAY)
+    signing = run(signer.identity(SUBJECT, NOW))
+    certificate = signing.identity.certificate
+    run(signer.identity(SUBJECT, NOW + 2 * DAY))
+    for each in (signer, EphemeralSelfSigned(keys(database), DAY, 30 * DAY)):
+        again = run(each.again(signing.key_id, certificate.der))
+        assert again.certificate == certificate
+        assert again.key.public.same_key(certificate.public_key)
+        assert again.key.sign(b"poll", Digest.SHA256) == signing.identity.key.sign(b"poll", Digest.SHA256)
+
+
+def test_keys_that_are_not_stored(database: Database) -> None:
+    """A key that is not stored, and one that was never made for the request, are errors that say so."""
+    signer = EphemeralSelfSigned(keys(database), DAY, 30 * DAY)
+    certificate = made("device.example").certificate.der
+    with pytest.raises(StoreError, match="signer key 0123456789abcdef is not stored"):
+        run(signer.again("0123456789abcdef", certificate))
+    with pytest.raises(ValueError, match="no key of its own"):
+        run(signer.again(None, certificate))
+
+
 @pytest.mark.proves("RA-13")
 @pytest.mark.parametrize("now", [NOW, datetime(2049, 12, 30, 12, tzinfo=UTC)])
-def test_self_signed_certificate(now: datetime) -> None:
+def test_self_signed_certificate(database: Database, now: datetime) -> None:
     """A request's certificate is valid now, no CA's, strict DER, and made to sign and to be encrypted to."""
-
-    async def make_key() -> rsa.RSAPrivateKey:
-        return key()
-
-    identity = run(EphemeralSelfSigned(make_key, DAY).identity(request("device.example").subject.der, now))
-    certificate = identity.certificate
+    signer = EphemeralSelfSigned(keys(database, "first"), DAY, 30 * DAY)
+    certificate = run(signer.identity(SUBJECT, now)).identity.certificate
     assert der.parse(certificate.der, strict=True).end == len(certificate.der)
     assert 0 < certificate.serial < 2**160
     assert certificate.key_usage == {"digitalSignature", "keyEncipherment"}

@@ -1,0 +1,314 @@
+"""One exchange with a CA about a transaction: sealed north, answered, believed late, and written down (DR-10, DR-11).
+
+:meth:`Forwarding.advance` is the one way on which a transaction goes on, from the request that began it and from the
+reconciler alike.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from scepra.audit import Record
+from scepra.config import model
+from scepra.errors import FailInfo, ScepError, StoreError, UpstreamError
+from scepra.issuance import IssuanceRules
+from scepra.scep.certificate import Certificate
+from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
+from scepra.scep.csr import CertificationRequest
+from scepra.scep.identity import Identity, Keyring
+from scepra.scep.message import MessageType, PKIStatus, build_request, issuer_and_subject, new_nonce
+from scepra.store import intents, leases, outcomes
+from scepra.store.database import Database
+from scepra.store.outcomes import Outcome
+from scepra.store.rows import Corrupt
+from scepra.store.vault import Vault
+from scepra.transaction import Event, State, Transaction
+from scepra.upstream.client import Upstream
+from scepra.upstream.signer import UpstreamSigner
+from scepra.upstream.view import UpstreamView
+
+log = Logger()
+
+# What an upstream's failInfo means to the client; badMessageCheck and badTime are about our message, not about its
+# (RA-23).
+_RELAYED = {FailInfo.BAD_ALG, FailInfo.BAD_REQUEST, FailInfo.BAD_CERT_ID}
+_OUTCOMES = {Event.GRANTED: "issued", Event.REFUSED: "refused", Event.MISISSUED: "refused"}
+SOON = 1.0
+"""After how many seconds an answer that was lost is asked for again."""
+LEASE_MARGIN = timedelta(seconds=15)
+"""How long a lease lasts beyond an exchange: what is written after it needs time too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """The way to one CA.
+
+    ``settings`` is the upstream's section of the configuration; ``signer`` signs to it, ``issuance`` judges what it
+    issues, by the time of day only while that agrees with the RA's own certificates in ``keyrings``; ``owner`` names
+    this process in leases; ``now`` is the time in UTC, ``reactor`` the clock that nobody sets.
+    """
+
+    settings: model.Upstream
+    upstream: Upstream
+    signer: UpstreamSigner
+    issuance: IssuanceRules
+    keyrings: tuple[Keyring, ...]
+    database: Database
+    vault: Vault
+    owner: str
+    now: Callable[[], datetime]
+    reactor: IReactorTime
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a transaction that is taken up belongs to this process: two exchanges, and what is written after."""
+        return timedelta(seconds=2 * self.settings.timeout) + LEASE_MARGIN
+
+    async def claim(self, transaction: str, fence: int) -> Transaction | None:
+        """Take up a transaction that nobody is at work on; None if somebody was faster.
+
+        Raises:
+            Corrupt: its row cannot be used.
+            StoreError: the database does not answer.
+        """
+        now = self.now()
+        return await self.database.write(leases.claim, transaction, fence, self.owner, now, now + self.lease)
+
+    async def resume(self, held: Transaction, begun: float, record: Record) -> Transaction:
+        """As :meth:`advance`, for a transaction that comes from the store.
+
+        Raises:
+            Corrupt: what it holds cannot be read.
+            StoreError: the database does not answer.
+        """
+        csr = self.request(held)
+        try:
+            identity = await self.signer.again(held.signer_key_id, held.signer_certificate)
+        except (ScepError, ValueError, LookupError) as error:
+            raise Corrupt(held.id, str(error)) from error
+        return await self.advance(held, csr, identity, begun, record)
+
+    def request(self, held: Transaction) -> CertificationRequest:
+        """What a stored transaction asks for.
+
+        Raises:
+            Corrupt: it cannot be read.
+        """
+        try:
+            return CertificationRequest.parse(self.vault.open(held.csr))
+        except (ScepError, StoreError) as error:
+            raise Corrupt(held.id, error.reason) from error
+
+    async def advance(
+        self, held: Transaction, csr: CertificationRequest, identity: Identity, begun: float, record: Record
+    ) -> Transaction:
+        """Ask the CA about a transaction that this process holds, and write down what came of it.
+
+        What is SENDING is sent; what is WAITING is polled; what is UNKNOWN is polled and, if the CA does not know it,
+        sent again: under the same transactionID, by the same key (RA-20).
+
+        Args:
+            held: as claimed or recorded by this process.
+            csr: its request.
+            identity: what signs to the CA.
+            begun: when it was taken up, by the reactor's clock.
+            record: what becomes known goes into it.
+
+        Returns:
+            The transaction as it is now.
+
+        Raises:
+            StoreError: what came of it could not be written; it will be asked again.
+        """
+        record.upstream = held.upstream
+        record.upstream_transaction = held.upstream_transaction
+        outcome = await self._ask(_Errand(held, csr, identity, begun), record)
+        record.outcome = _OUTCOMES.get(outcome.event, "pending")
+        after = await self.database.write(outcomes.apply, held, replace(outcome, record=record.known()), self.now())
+        if after is None:
+            return await self._overtaken(held, outcome)
+        if after.attention and after.attention != held.attention:
+            log.error("transaction {id} needs somebody: {attention}", id=held.id, attention=after.attention)
+        record.reasons = (after.reason,) if after.reason else ()
+        return after
+
+    async def _ask(self, errand: _Errand, record: Record) -> Outcome:
+        held = errand.held
+        try:
+            if held.state is not State.SENDING:
+                errand.polls = 1
+                rep, view = await self._exchange(errand, MessageType.CERT_POLL)
+            if held.state is State.SENDING or (held.state is State.UNKNOWN and rep.status is PKIStatus.FAILURE):
+                errand.sends = 1
+                rep, view = await self._exchange(errand, MessageType.PKCS_REQ)
+        except UpstreamError as error:
+            return self._unanswered(errand, error)
+        except ScepError as error:
+            return Outcome(Event.REFUSED, self._later(held, SOON), error.reason, error.reason, error.fail_info)
+        record.upstream_status = rep.status.name
+        outcome = self._believe(rep, view, errand)
+        if outcome.certificate is not None:
+            record.serial = f"{outcome.certificate.serial:x}"
+            record.certificate = outcome.certificate.fingerprint()
+        return replace(outcome, sends=errand.sends, polls=errand.polls)
+
+    async def _exchange(self, errand: _Errand, kind: MessageType) -> tuple[CertRep, UpstreamView]:
+        """One message and its answer, with the view that it was believed under.
+
+        Raises:
+            UpstreamError: no answer, or none that can be believed.
+            ScepError: nothing can be sent to this CA.
+        """
+        held, csr, settings = errand.held, errand.csr, self.settings
+        view = await self.upstream.current()
+        password = csr.challenge_password.encode("utf-8") if csr.challenge_password else None
+        if password is None and not view.encryption.public_key.encrypts:
+            raise ScepError("the upstream's key only signs, and there is no challenge to encrypt with (RA-19)")
+        content = csr.der
+        if kind is MessageType.CERT_POLL:
+            content = issuer_and_subject(view.issuers[0].subject_der, csr.subject.der)
+        nonce = new_nonce()
+        encoding = build_request(
+            kind,
+            held.upstream_transaction,
+            nonce,
+            content,
+            errand.identity,
+            view.encryption,
+            settings.algorithms,
+            password=password,
+        )
+        if self.reactor.seconds() - errand.begun > self.lease.total_seconds() - settings.timeout:
+            # It may be another's by now (FT-43).
+            raise UpstreamError(held.upstream, "this process was held up for too long", sent=False)
+        answer = await self.upstream.operate(encoding)
+        expected = Expectation(
+            held.upstream_transaction, nonce, view.signers, errand.identity.key, settings.floor, password
+        )
+        try:
+            return read_cert_rep(answer, expected), view
+        except ScepError as error:
+            # Certificates of a CA's RA change: look again once, and read the same answer again. Nothing is sent twice
+            # (MSG-60).
+            try:
+                view = await self.upstream.refresh()
+                return read_cert_rep(answer, replace(expected, signers=view.signers)), view
+            except (ScepError, UpstreamError):
+                reason = f"an answer not believed: {error.reason}"
+                raise UpstreamError(held.upstream, reason, sent=True) from error
+
+    def _believe(self, rep: CertRep, view: UpstreamView, errand: _Errand) -> Outcome:
+        """What an authentic answer means (MSG-61, RA-23)."""
+        held, now = errand.held, self.now()
+        if rep.status is PKIStatus.PENDING:
+            give_up = timedelta(seconds=self.settings.queue.give_up_after)
+            late = now - held.received > give_up / 2
+            attention = f"the CA has not decided for {(now - held.received).days} days" if late else ""
+            return Outcome(
+                Event.PENDED,
+                self._later(held, self.settings.queue.first_poll),
+                "the CA holds it back",
+                attention,
+                expires=now + give_up,
+            )
+        if rep.status is PKIStatus.FAILURE:
+            return self._refused(rep, errand)
+        try:
+            issued = choose_issued(rep.certificates, errand.csr.spki)
+        except ScepError as error:
+            reason = _NOT_DELIVERED + error.reason
+            return Outcome(Event.MISISSUED, reason=reason, attention=reason, certificate=_another_s(rep.certificates))
+        violations = self.issuance.violations(issued, errand.csr, view.issuers, now)
+        doubtful = not all(keyring.valid_at(now) for keyring in self.keyrings)
+        if violations and doubtful and all(violation.path == "validity" for violation in violations):
+            # It is the clock that is wrong, as likely as not (FT-47): ask again when it is right.
+            reason = "the certificate is not valid by the RA's clock, and neither is the RA's own"
+            return Outcome(Event.LOST, self._later(held, self.settings.queue.first_poll), reason, reason)
+        if violations:
+            reason = _NOT_DELIVERED + "; ".join(map(str, violations))
+            return Outcome(Event.MISISSUED, reason=reason, attention=reason, certificate=issued)
+        return Outcome(Event.GRANTED, certificate=issued)
+
+    def _refused(self, rep: CertRep, errand: _Errand) -> Outcome:
+        held = errand.held
+        said = FailInfo.BAD_REQUEST if rep.fail_info is None else rep.fail_info  # badAlg is 0
+        detail = f", HRESULT {rep.ndes_error:#010x}" if rep.ndes_error is not None else ""
+        reason = f"refused by upstream {held.upstream}: {said.name}{detail}"
+        if held.state is State.WAITING and said is FailInfo.BAD_CERT_ID:
+            # Nobody has refused it: the CA has forgotten it (FT-15).
+            return Outcome(Event.LOST, self._later(held, SOON), reason, "the CA does not know it any more")
+        attention = ""
+        if held.state is State.UNKNOWN:
+            attention = f"it may have been issued already, and now it is {reason}"
+        return Outcome(
+            Event.REFUSED,
+            self._later(held, SOON),
+            reason,
+            attention,
+            fail_info=said if said in _RELAYED else FailInfo.BAD_REQUEST,
+        )
+
+    def _unanswered(self, errand: _Errand, error: UpstreamError) -> Outcome:
+        """Nothing believed: certainly not sent, or unknown (DR-10)."""
+        held = errand.held
+        event = Event.LOST if error.sent else Event.NOT_SENT
+        if not error.sent and errand.sends:
+            errand.sends = 0
+        at = self.now() if held.state is State.SENDING and not error.sent else self._later(held, SOON)
+        return Outcome(event, at, str(error), held.attention, sends=errand.sends, polls=errand.polls)
+
+    async def _overtaken(self, held: Transaction, outcome: Outcome) -> Transaction:
+        """Somebody else has taken it up meanwhile: theirs is what counts (FT-13, FT-43)."""
+        log.warn("transaction {id} was taken over while this process was at work on it", id=held.id)
+        certificate = outcome.certificate if outcome.event is Event.GRANTED else None
+        if certificate is not None and await self.database.write(outcomes.surplus, held, certificate, self.now()):
+            log.critical(
+                "upstream {upstream} issued a second certificate, {serial}, for transaction {id}",
+                upstream=held.upstream,
+                serial=f"{certificate.serial:x}",
+                id=held.id,
+            )
+        found = await self.database.read(intents.get, held.id)
+        return held if found is None else found
+
+    def _later(self, held: Transaction, first: float) -> datetime:
+        """When to ask again: each time later than the last, and not all at once (FT-15).
+
+        Args:
+            first: how many seconds to wait the first time.
+        """
+        queue, times = self.settings.queue, held.polls + held.sends
+        pause = min(first * 2 ** min(times, 20), queue.longest_poll)
+        return self.now() + timedelta(seconds=pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret hangs on it
+
+
+@dataclass(slots=True)
+class _Errand:
+    """What one call of :meth:`Forwarding.advance` is about, and how far it has come."""
+
+    held: Transaction
+    csr: CertificationRequest
+    identity: Identity
+    begun: float
+    sends: int = 0
+    polls: int = 0
+
+
+def _another_s(encodings: tuple[bytes, ...]) -> Certificate | None:
+    """What an answer holds that has not the certificate for the request's key: for people to look at."""
+    for encoding in encodings:
+        with suppress(ScepError):
+            certificate = Certificate.parse(encoding)
+            if not certificate.is_ca:
+                return certificate
+    return None
+
+
+_NOT_DELIVERED = "a certificate from upstream that is not delivered: "

@@ -1,0 +1,118 @@
+"""Ending what has taken too long, taking away what is old, and watching the clock (FT-15, FT-46, FT-47)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from scepra.config.store import Retention
+from scepra.errors import StoreError
+from scepra.scep.identity import Keyring
+from scepra.store import housekeeping, leases
+from scepra.store.database import Database
+
+log = Logger()
+
+EVERY = 60.0
+SWEEP_EVERY = 3600.0
+DRIVER = ":housekeeping"
+"""Stands in the table of drivers where upstreams do; no upstream can have this name."""
+
+
+class Housekeeper(Service):
+    """Keeps house once a minute; of all processes, one does at a time.
+
+    Nothing is ended or taken away while the clock is not to be believed: behind the latest time that was ever seen, or
+    outside the validity of the RA's own certificates.
+
+    Args:
+        keyrings: of all profiles.
+        owner: names this process in leases.
+        now: UTC.
+        reactor: the clock that nobody sets.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        retention: Retention,
+        keyrings: tuple[Keyring, ...],
+        owner: str,
+        now: Callable[[], datetime],
+        reactor: IReactorTime,
+    ) -> None:
+        self._database = database
+        self._retention = retention
+        self._keyrings = keyrings
+        self._owner = owner
+        self._now = now
+        self._reactor = reactor
+        self._timer: IDelayedCall | None = None
+        self._swept = float("-inf")
+
+    def startService(self) -> None:
+        """Begin."""
+        super().startService()
+        self._timer = self._reactor.callLater(0, self._tick)
+
+    def stopService(self) -> None:
+        """End; a step that is under way is one database transaction."""
+        super().stopService()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _tick(self) -> None:
+        Deferred.fromCoroutine(self.keep()).addBoth(self._again)
+
+    def _again(self, result: Failure | None) -> None:
+        if isinstance(result, Failure):
+            log.failure("housekeeping", result)
+        if self.running:
+            self._timer = self._reactor.callLater(EVERY * random.uniform(0.8, 1.2), self._tick)  # noqa: S311
+
+    async def keep(self) -> None:
+        """Everything that is to be done now."""
+        now = self._now()
+        try:
+            ends = now + timedelta(seconds=2 * EVERY)
+            if not await self._database.write(leases.drive, DRIVER, self._owner, now, ends):
+                return
+            if not await self._clock_is_right(now):
+                return
+            for ended in await self._database.write(housekeeping.expire, now):
+                log.warn("transaction {id} took longer than is configured and is refused", id=ended)
+            if self._reactor.seconds() - self._swept >= SWEEP_EVERY:
+                self._swept = self._reactor.seconds()
+                await self._sweep(now)
+        except StoreError as error:
+            log.error("housekeeping waits: {error}", error=str(error))
+
+    async def _clock_is_right(self, now: datetime) -> bool:
+        if not all(keyring.valid_at(now) for keyring in self._keyrings):
+            log.critical("an RA certificate is not valid now, or the clock is wrong: nothing expires until it is")
+            return False
+        # Only now: a time that is years ahead must not be noted, or the right one would be behind for years.
+        behind = await self._database.write(housekeeping.tick, now)
+        if behind > housekeeping.SET_BACK:
+            log.critical(
+                "the clock is {behind} behind the latest time seen: nothing expires until it has caught up",
+                behind=str(behind).split(".", maxsplit=1)[0],
+            )
+            return False
+        return True
+
+    async def _sweep(self, now: datetime) -> None:
+        while self.running:
+            swept = await self._database.write(housekeeping.sweep, self._retention, now)
+            gone = {name: count for name, count in swept.counts.items() if count}
+            if gone:
+                log.info("taken away: {gone}", gone=", ".join(f"{count} {name}" for name, count in gone.items()))
+            if not swept.more:
+                return

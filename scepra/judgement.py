@@ -1,0 +1,96 @@
+"""Whether a request may be forwarded: credential, renewal rules and policy, all of them looked at (design rule 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scepra.challenge.protocol import ChallengeProvider
+from scepra.enrolment import (
+    ChallengeAccepted,
+    ChallengeRefused,
+    Credential,
+    EnrolmentRequest,
+    Hold,
+    Reject,
+    Verdict,
+    Violation,
+)
+from scepra.errors import FailInfo
+from scepra.policy import Rule, decide
+from scepra.renewal import RenewalRules
+from scepra.scep.algorithm import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The credential's verdict, every violation of renewal rules and policy, and whether people have to approve."""
+
+    verdict: Verdict
+    violations: tuple[Violation, ...]
+    hold: Hold | None
+
+    @property
+    def refused(self) -> bool:
+        """Whether it may not be forwarded."""
+        return isinstance(self.verdict, ChallengeRefused) or bool(self.violations)
+
+    @property
+    def credential_id(self) -> str | None:
+        """The name of the credential in records; None for one that is not good."""
+        return self.verdict.credential_id if isinstance(self.verdict, ChallengeAccepted) else None
+
+    @property
+    def once(self) -> str | None:
+        """The credential, if it is good for one public key only."""
+        return self.credential_id if isinstance(self.verdict, ChallengeAccepted) and self.verdict.once else None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is refused, for the record."""
+        reasons = tuple(map(str, self.violations))
+        if isinstance(self.verdict, ChallengeRefused):
+            reasons = (f"challenge: {self.verdict.reason}", *reasons)
+        return reasons
+
+    @property
+    def fail_info(self) -> FailInfo:
+        """What the client is told: only who showed a good credential learns that an algorithm was the reason (I8)."""
+        told = isinstance(self.verdict, ChallengeAccepted)
+        if told and any(violation.fail_info is FailInfo.BAD_ALG for violation in self.violations):
+            return FailInfo.BAD_ALG
+        return FailInfo.BAD_REQUEST
+
+
+async def judge(
+    request: EnrolmentRequest,
+    digest: Digest,
+    provider: ChallengeProvider,
+    rules: tuple[Rule, ...],
+    renewal: RenewalRules | None,
+    *,
+    challenge_goes_north: bool,
+) -> Judgement:
+    """Judge a request that was received.
+
+    Args:
+        digest: of the message's signature.
+        provider, rules, renewal: the profile's.
+        challenge_goes_north: whether the CA asks for the challenge too, and so of renewals (RA-30).
+    """
+    csr, signer = request.csr, request.signer
+    violations: list[Violation] = []
+    verdict: Verdict = ChallengeAccepted("certificate")
+    if request.credential is Credential.INITIAL or csr.challenge_password:
+        # A challenge that is there is never ignored, even where a certificate would do (MSG-23).
+        verdict = await provider.check(request)
+    if request.credential is Credential.RENEWAL:
+        assert renewal is not None  # noqa: S101 - nothing is received as a renewal without rules for it
+        violations += renewal.violations(signer, csr, digest, request.received)
+        if challenge_goes_north and not csr.challenge_password:
+            violations.append(Violation("renewal", "challengePassword", "is what the upstream asks for (RA-30)"))
+    if not signer.public_key.encrypts and not csr.challenge_password:
+        violations.append(Violation("answer", "challengePassword", "is needed to encrypt to a key that only signs"))
+    decision = decide(rules, request)
+    if isinstance(decision, Reject):
+        violations += decision.violations
+    return Judgement(verdict, tuple(violations), decision if isinstance(decision, Hold) else None)

@@ -1,0 +1,185 @@
+"""What goes on by itself: polls of the CA, answers that were lost, and the backlog after an outage (FT-13, FT-15,
+FT-17; I13)."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from scepra.audit import Record
+from scepra.errors import StoreError
+from scepra.forwarding import Forwarding
+from scepra.store import leases, outcomes
+from scepra.store.owner import has_ended
+from scepra.store.rows import Corrupt
+from scepra.transaction import State, Transaction
+
+log = Logger()
+
+TICK = 1.0
+"""How often to look, in seconds."""
+PACE = 0.05
+"""How often to look while more may be due than could be begun."""
+LOOK_ROUND = 5.0
+"""How often to look for what processes that have ended left behind, in seconds."""
+LEASE = 10.0
+"""For how many seconds one process drives an upstream before it has to say so again."""
+
+
+class Reconciler(Service):
+    """Drives the backlog of one upstream, at its configured rate; of all processes, one does at a time.
+
+    New requests do not pass through here: they are sent at once, beside the backlog, which takes no more than its share
+    of the exchanges.
+    """
+
+    def __init__(self, forwarding: Forwarding) -> None:
+        self._forwarding = forwarding
+        self._queue = forwarding.settings.queue
+        self._upstream = forwarding.upstream
+        self._reactor = forwarding.reactor
+        self._timer: IDelayedCall | None = None
+        self._ticking: Deferred[bool] | None = None
+        self._running: dict[str, Deferred[None]] = {}
+        self._driving_until = float("-inf")
+        self._looked_round = float("-inf")
+        self._allowance = 0.0
+        self._filled = 0.0
+
+    def startService(self) -> None:
+        """Look at once, and from now on."""
+        super().startService()
+        self._filled = self._reactor.seconds()
+        self._timer = self._reactor.callLater(0, self._tick)
+
+    def stopService(self) -> Deferred[None]:
+        """Take up nothing more; what is under way is waited for."""
+        super().stopService()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        return Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        if self._ticking is not None:
+            await self._ticking
+        while self._running:
+            await next(iter(self._running.values()))
+        try:
+            await self._forwarding.database.write(
+                leases.release, self._upstream.name, self._forwarding.owner, self._forwarding.now()
+            )
+        except StoreError as error:
+            log.warn("giving up upstream {upstream}: {error}", upstream=self._upstream.name, error=str(error))
+
+    def _tick(self) -> None:
+        self._ticking = Deferred.fromCoroutine(self._look())
+        self._ticking.addBoth(self._again)
+
+    def _again(self, result: bool | Failure) -> None:
+        self._ticking = None
+        if isinstance(result, Failure):
+            log.failure("driving the backlog", result)
+        if self.running:
+            # Not all processes at the same moment.
+            pause = PACE if result is True else TICK * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
+            self._timer = self._reactor.callLater(pause, self._tick)
+
+    async def _look(self) -> bool:
+        """One look at what is due; whether more may be due than could be begun."""
+        try:
+            await self._look_round()
+            if not await self._drives():
+                return False
+            room = 1 if self._upstream.breaker.trying else self._room()
+            if room < 1:
+                return True
+            forwarding, limit = self._forwarding, room + len(self._running)
+            due = await forwarding.database.read(leases.due, self._upstream.name, forwarding.now(), limit)
+            # What was begun a moment ago may not have been claimed yet.
+            due = [each for each in due if each[0] not in self._running]
+            if not due or not self._upstream.breaker.admits():
+                return False
+        except StoreError as error:
+            log.error("the backlog of {upstream} waits: {error}", upstream=self._upstream.name, error=str(error))
+            return False
+        for transaction, fence in due[:room]:
+            self._allowance -= 1
+            self._spawn(transaction, fence)
+        return len(due) >= room
+
+    def _spawn(self, transaction: str, fence: int) -> None:
+        running = Deferred.fromCoroutine(self._drive(transaction, fence))
+
+        def done(result: Failure | None) -> None:
+            del self._running[transaction]
+            if isinstance(result, Failure):
+                log.failure("driving a transaction", result)
+
+        self._running[transaction] = running
+        running.addBoth(done)
+
+    async def _look_round(self) -> None:
+        """Take up what processes of this machine left when they were killed, without waiting for their leases."""
+        clock, forwarding = self._reactor.seconds(), self._forwarding
+        if clock - self._looked_round < LOOK_ROUND:
+            return
+        self._looked_round = clock
+        now = forwarding.now()
+        for owner in await forwarding.database.read(leases.owners, now):
+            if has_ended(owner):
+                log.warn("process {owner} has ended: what it was at work on goes on", owner=owner)
+                await forwarding.database.write(leases.bury, owner, now)
+
+    async def _drives(self) -> bool:
+        """Whether this process drives the upstream now: it says so anew in good time before its lease ends."""
+        clock, now = self._reactor.seconds(), self._forwarding.now()
+        if clock < self._driving_until - LEASE / 2:
+            return True
+        forwarding = self._forwarding
+        owner = await forwarding.database.read(leases.driver, self._upstream.name, now)
+        if owner not in (None, forwarding.owner):
+            self._driving_until = float("-inf")
+            return False
+        mine = await forwarding.database.write(
+            leases.drive, self._upstream.name, forwarding.owner, now, now + timedelta(seconds=LEASE)
+        )
+        self._driving_until = clock + LEASE if mine else float("-inf")
+        return mine
+
+    def _room(self) -> int:
+        """How many exchanges may be begun now: by the rate, and by how many are under way."""
+        # What was not begun in quiet times is not made up for: the CA sees the rate, and a tenth more at most.
+        clock, most = self._reactor.seconds(), max(1.0, self._queue.rate / 10)
+        self._allowance = min(self._allowance + (clock - self._filled) * self._queue.rate, most)
+        self._filled = clock
+        return int(min(self._allowance, self._queue.concurrency - len(self._running)))
+
+    async def _drive(self, transaction: str, fence: int) -> None:
+        """Take up one transaction and ask the CA about it."""
+        forwarding = self._forwarding
+        begun = self._reactor.seconds()
+        try:
+            held = await forwarding.claim(transaction, fence)
+            if held is None:
+                return
+            record = Record.of(held)
+            after = await forwarding.resume(held, begun, record)
+        except Corrupt as error:
+            log.critical("{error}: it is left alone from now on", error=str(error))
+            await forwarding.database.write(outcomes.quarantine, error.transaction, error.reason, forwarding.now())
+        except StoreError as error:
+            log.error("transaction {id} waits: {error}", id=transaction, error=str(error))
+        else:
+            self._report(held, after, record)
+
+    def _report(self, before: Transaction, after: Transaction, record: Record) -> None:
+        """One audit record in the log for what has been decided."""
+        if after.state is not before.state and after.state.final:
+            record.outcome = "issued" if after.state is State.ISSUED else "refused"
+            record.write()

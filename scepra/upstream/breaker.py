@@ -1,0 +1,53 @@
+"""Whether an upstream is worth asking now: after it could not be reached, it is tried again by one, not by all
+(FT-01)."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+
+FIRST_PAUSE = 1.0
+LOST_IN_A_ROW = 3
+
+
+class Breaker:
+    """Opens when the upstream cannot be reached, or loses several requests in a row; each time for twice as long.
+
+    Args:
+        reactor: the clock.
+        longest: the longest pause, in seconds.
+    """
+
+    def __init__(self, reactor: IReactorTime, longest: float) -> None:
+        self._reactor = reactor
+        self._longest = longest
+        self._pause = min(FIRST_PAUSE, longest)
+        self._until = float("-inf")
+        self._lost = 0
+        self._open = False
+
+    @property
+    def trying(self) -> bool:
+        """Whether what is asked now is a trial: one request is enough."""
+        return self._open
+
+    def admits(self) -> bool:
+        """Whether it may be asked; while it is open, one request may try when a pause is over."""
+        if not self._open:
+            return True
+        if self._reactor.seconds() < self._until:
+            return False
+        # Whoever asks now is the one that tries: the others see the next pause.
+        self._until = self._reactor.seconds() + self._pause
+        return True
+
+    def answered(self) -> None:
+        """It answered, whatever it said."""
+        self._open, self._lost, self._pause = False, 0, min(FIRST_PAUSE, self._longest)
+
+    def failed(self, *, sent: bool) -> None:
+        """It did not answer; *sent* tells whether it may have been reached."""
+        self._lost += 1
+        if self._open or not sent or self._lost >= LOST_IN_A_ROW:
+            self._open = True
+            self._until = self._reactor.seconds() + self._pause
+            self._pause = min(2 * self._pause, self._longest)
