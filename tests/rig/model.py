@@ -102,10 +102,10 @@ class Case:
     def exchanged(self, process: int, attempt: int, polled: bool, said: Said, learnt: bool) -> None:
         """A process asked the CA. Unless it is sure to have learnt the answer, it may yet, if nobody asks meanwhile."""
         found = {phase for number, phase in self.worlds if number == attempt}
-        if not polled and self.asker != process:
-            found.discard(
-                Phase.LOST
-            )  # what may have been sent is sent again by whoever has just asked what became of it
+        # What may have been sent is sent again only by whoever has just asked what became of it; and what another
+        # process was about to send may have been sent.
+        found -= set() if polled or self.asker == process else {Phase.LOST}
+        found -= set() if self.sender in (None, process) else {Phase.OPEN}
         steps = {phase: after(phase, polled, said) for phase in found}
         learnt_of = {(attempt, step) for step in steps.values() if step}
         assert learnt_of, f"{'polled for' if polled else 'sent'} while it can only be {self.worlds}"

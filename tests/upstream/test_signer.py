@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepra.errors import StoreError
 from scepra.scep import der
 from scepra.scep.algorithm import Digest, Floor
 from scepra.signing import StoredKeys
@@ -88,7 +87,7 @@ def test_keys_that_are_not_stored(database: Database) -> None:
     """A key that is not stored, and one that was never made for the request, are errors that say so."""
     signer = EphemeralSelfSigned(keys(database), DAY, 30 * DAY)
     certificate = made("device.example").certificate.der
-    with pytest.raises(StoreError, match="signer key 0123456789abcdef is not stored"):
+    with pytest.raises(LookupError, match="signer key 0123456789abcdef is not stored"):
         run(signer.again("0123456789abcdef", certificate))
     with pytest.raises(ValueError, match="no key of its own"):
         run(signer.again(None, certificate))
@@ -105,4 +104,4 @@ def test_self_signed_certificate(database: Database, now: datetime) -> None:
     assert certificate.key_usage == {"digitalSignature", "keyEncipherment"}
     assert not certificate.is_ca
     assert certificate.valid_at(now)
-    assert not certificate.valid_at(now + 30 * DAY)
+    assert not certificate.valid_at(now + 31 * DAY)

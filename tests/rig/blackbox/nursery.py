@@ -1,5 +1,6 @@
 """A process that has imported what the RA imports, and forks into one at a word: a start takes a fraction of the time,
-so that a test can afford hundreds. What comes of it is as whole a process as any other, and ends as one.
+so that a test can afford hundreds. What comes of it is as whole a process as any other, and ends as one; only what the
+loader reads of the environment (libfaketime) has no effect.
 
 ``python -m tests.rig.blackbox.nursery`` reads one call a line from its standard input, and answers each with a line.
 """
