@@ -1,4 +1,4 @@
-"""``python -m bench``: measure, print the table that bench/README.rst has, and write JSON where asked to."""
+"""``python -m bench``: measure, print the tables that bench/README.rst has, and write JSON where asked to."""
 
 from __future__ import annotations
 
@@ -6,127 +6,79 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import sysconfig
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from bench.enrolments import Run, Trial
+from bench import backlog, enrolments, polls, workers
+from bench.devices import Devices
 from bench.floor import Floor
-
-STRATEGIES = ("ra-certificate", "ephemeral-self-signed")
-SATURATING, PACED = 8, 32
+from bench.store import Stores, stores
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What was measured with one strategy of signing requests to the CA.
+class Measurement:
+    """What is to be measured, with what, and the figures so far.
 
-    Times are milliseconds. ``ratio`` is the median of the rounds' ratios, each of the RA's CPU time to the mean of the
-    floors before and after it. Pairs are the smallest and the largest of the rounds. Latencies are medians of the
-    rounds' percentiles, and what the RA adds the medians of the differences between a round through it and the round to
-    the CA before: a busy moment of the machine spoils a round, not the figure.
+    Args:
+        directory: for everything that is made.
+        options: of the command line.
+        available: the databases.
     """
 
-    floor_ms: float
-    floor_ms_range: tuple[float, float]
-    ra_cpu_ms: float
-    ra_cpu_ms_range: tuple[float, float]
-    ratio: float
-    ratio_range: tuple[float, float]
-    enrolments_per_second: float
-    enrolments_per_second_range: tuple[float, float]
-    ra_busy: float
-    direct_p50_ms: float
-    direct_p99_ms: float
-    relayed_p50_ms: float
-    relayed_p99_ms: float
-    added_p50_ms: float
-    added_p99_ms: float
+    def __init__(self, directory: Path, options: argparse.Namespace, available: Stores) -> None:
+        self._directory = directory
+        self._options = options
+        self._stores = available
+        self.figures: dict[str, Any] = {}
+        needed = {
+            "enrolments": enrolments.needed(options.enrolments, options.rounds),
+            "workers": workers.needed(options.enrolments, options.rounds),
+            "polls": 1,
+            "backlog": backlog.needed(options.backlog),
+        }
+        self._devices = Devices(directory / "lab", max(needed[part] for part in options.parts))
+
+    def enrolments(self) -> str:
+        """The table of what an enrolment costs."""
+        options = self._options
+        figures = enrolments.measure(
+            self._directory, self._devices, Floor(), self._stores, options.enrolments, options.rounds
+        )
+        columns = {name: None if each is None else asdict(each) for name, each in figures.items()}
+        self.figures |= {**(columns[enrolments.HEADLINE] or {}), "strategies": columns}
+        return enrolments.show(figures)
+
+    def workers(self) -> str:
+        """The table of what several processes make of it."""
+        options = self._options
+        figures = workers.measure(self._directory / "workers", self._devices, options.enrolments, options.rounds)
+        self.figures["workers"] = asdict(figures)
+        return workers.show(figures)
+
+    def polls(self) -> str:
+        """The table of what a poll takes."""
+        options = self._options
+        figures = polls.measure(self._directory, self._devices, self._stores, options.polls, options.stored)
+        self.figures["polls"] = {name: None if each is None else asdict(each) for name, each in figures.items()}
+        return polls.show(figures)
+
+    def backlog(self) -> str:
+        """The table of what an outage leaves behind."""
+        figures = backlog.measure(self._directory / "backlog", self._devices, self._options.backlog)
+        self.figures["backlog"] = asdict(figures)
+        return backlog.show(figures)
 
 
-def measure(strategy: str, floor: Floor, count: int, rounds: int) -> Figures:
-    """The figures of one strategy."""
-    with tempfile.TemporaryDirectory() as directory:
-        trial = Trial(Path(directory), strategy)
-        with trial.running():
-            floors = [floor.milliseconds()]
-            saturated = []
-            for _ in range(rounds):
-                saturated.append(trial.through_ra(count, SATURATING))
-                floors.append(floor.milliseconds())
-            rates = [count / run.outcome.elapsed for run in saturated]
-            pace = statistics.median(rates) / 2
-            direct, relayed = [], []
-            for _ in range(rounds):
-                direct.append(percentiles(trial.direct(count, PACED, pace)))
-                relayed.append(percentiles(trial.through_ra(count, PACED, pace)))
-    cpu = [run.ra_cpu / count * 1000 for run in saturated]
-    ratios = [one / ((before + after) / 2) for one, before, after in zip(cpu, floors, floors[1:], strict=False)]
-    without, through = medians(direct), medians(relayed)
-    added = medians([(b50 - a50, b99 - a99) for (a50, a99), (b50, b99) in zip(direct, relayed, strict=True)])
-    return Figures(
-        floor_ms=statistics.median(floors),
-        floor_ms_range=(min(floors), max(floors)),
-        ra_cpu_ms=statistics.median(cpu),
-        ra_cpu_ms_range=(min(cpu), max(cpu)),
-        ratio=statistics.median(ratios),
-        ratio_range=(min(ratios), max(ratios)),
-        enrolments_per_second=statistics.median(rates),
-        enrolments_per_second_range=(min(rates), max(rates)),
-        ra_busy=statistics.median(run.ra_cpu / run.outcome.elapsed for run in saturated),
-        direct_p50_ms=without[0],
-        direct_p99_ms=without[1],
-        relayed_p50_ms=through[0],
-        relayed_p99_ms=through[1],
-        added_p50_ms=added[0],
-        added_p99_ms=added[1],
-    )
-
-
-def percentiles(run: Run) -> tuple[float, float]:
-    """The 50th and the 99th percentile of a round's latencies, in milliseconds."""
-    cuts = statistics.quantiles(run.outcome.latencies, n=100)
-    return cuts[49] * 1000, cuts[98] * 1000
-
-
-def medians(pairs: list[tuple[float, float]]) -> tuple[float, float]:
-    """The median of the firsts, and that of the seconds."""
-    firsts, seconds = zip(*pairs, strict=True)
-    return statistics.median(firsts), statistics.median(seconds)
-
-
-def rows(figures: Figures) -> list[tuple[str, str]]:
-    """One column of the table, with the names of its lines."""
-
-    def spread(value: float, ends: tuple[float, float], digits: int) -> str:
-        return f"{value:.{digits}f} ({ends[0]:.{digits}f} to {ends[1]:.{digits}f})"
-
-    return [
-        ("Floor, ms of CPU", spread(figures.floor_ms, figures.floor_ms_range, 2)),
-        ("RA, ms of CPU per enrolment", spread(figures.ra_cpu_ms, figures.ra_cpu_ms_range, 2)),
-        ("**RA to floor**", spread(figures.ratio, figures.ratio_range, 2)),
-        ("Enrolments per second", spread(figures.enrolments_per_second, figures.enrolments_per_second_range, 0)),
-        ("RA's core busy meanwhile", f"{figures.ra_busy:.0%}"),
-        ("Half that load, to the CA: p50, p99, ms", f"{figures.direct_p50_ms:.1f}, {figures.direct_p99_ms:.1f}"),
-        ("The same through the RA", f"{figures.relayed_p50_ms:.1f}, {figures.relayed_p99_ms:.1f}"),
-        ("Added by the RA", f"{figures.added_p50_ms:.1f}, {figures.added_p99_ms:.1f}"),
-    ]
-
-
-def table(figures: dict[str, Figures]) -> str:
-    """A reStructuredText table with a column for each strategy."""
-    columns = [rows(each) for each in figures.values()]
-    lines = [("Requests to the CA are signed by", *figures)]
-    lines += [(same[0][0], *(value for _, value in same)) for same in zip(*columns, strict=True)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    written = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    ]
-    rule = "  ".join("=" * width for width in widths)
-    return "\n".join((rule, written[0], rule, *written[1:], rule))
+PARTS: dict[str, Callable[[Measurement], str]] = {
+    "enrolments": Measurement.enrolments,
+    "workers": Measurement.workers,
+    "polls": Measurement.polls,
+    "backlog": Measurement.backlog,
+}
 
 
 def environment() -> dict[str, str]:
@@ -138,30 +90,38 @@ def environment() -> dict[str, str]:
         "cpu": f"{model}, {os.cpu_count()} cores",
         "load before": f"{os.getloadavg()[0]:.2f}",
         "python": f"{platform.python_version()}, built {built} profile-guided optimisation",
-        **{name: version(name) for name in ("cryptography", "twisted", "treq")},
+        **{name: version(name) for name in ("cryptography", "sqlalchemy", "twisted", "treq")},
     }
 
 
 def main() -> None:
     """Measure, print, write."""
+    options = _options()
+    where = environment()
+    print("Measured on: " + "; ".join(f"{name} {value}" for name, value in where.items()) + ".", flush=True)
+    with tempfile.TemporaryDirectory() as directory, stores() as available:
+        measurement = Measurement(Path(directory), options, available)
+        for part in options.parts:
+            print(f"\n{PARTS[part](measurement)}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps({**measurement.figures, "environment": where}, indent=2) + "\n")
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"what to measure: {', '.join(PARTS)} (default all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     parser.add_argument("--enrolments", type=int, default=600, metavar="N", help="per round (default 600)")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="of each kind (default 7)")
+    parser.add_argument("--polls", type=int, default=4000, metavar="N", help="of each store (default 4000)")
+    parser.add_argument("--stored", type=int, default=1_000_000, metavar="N", help="in the larger (default 1000000)")
+    parser.add_argument("--backlog", type=int, default=2000, metavar="N", help="requests (default 2000)")
     options = parser.parse_args()
-    where = environment()
-    floor = Floor()
-    figures = {
-        strategy: measure(strategy, floor, max(options.enrolments, 100), max(options.rounds, 2))
-        for strategy in STRATEGIES
-    }
-    print("Measured on: " + "; ".join(f"{name} {value}" for name, value in where.items()) + ".\n")
-    print(table(figures))
-    if options.json:
-        # At the top, the strategy that signs no certificate of its own, as the floor does not.
-        headline = asdict(figures[STRATEGIES[0]])
-        written = {**headline, "strategies": {name: asdict(each) for name, each in figures.items()}}
-        options.json.write_text(json.dumps({**written, "environment": where}, indent=2) + "\n")
+    if unknown := [part for part in options.parts if part not in PARTS]:
+        parser.error(f"no such part: {unknown[0]}")
+    options.parts = options.parts or list(PARTS)
+    options.enrolments, options.rounds = max(options.enrolments, 100), max(options.rounds, 2)
+    return options
 
 
 if __name__ == "__main__":

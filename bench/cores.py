@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 
-_ALL = sorted(os.sched_getaffinity(0))
-MEASURED = frozenset(_ALL[-1:])
-OTHERS = frozenset(_ALL[:-1]) or MEASURED
+ALL = frozenset(os.sched_getaffinity(0))
+MEASURED = frozenset((max(ALL),))
+OTHERS = ALL - MEASURED or MEASURED
 
 
 @contextmanager

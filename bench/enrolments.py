@@ -1,127 +1,163 @@
-"""One trial: an RA and a CA, each in a process of its own, and requests made beforehand for both."""
+"""What an enrolment costs the RA, on either database and with either way to sign requests to the CA."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cores import MEASURED, OTHERS, on
-from bench.load import Outcome, Plan, write_requests
-from bench.server import Server, free_port
-from scepra.lab import LabState, build_csr, new_key
-from scepra.scep.algorithm import Algorithms
-from scepra.scep.certification import self_signed
-from scepra.scep.csr import CertificationRequest
-from scepra.scep.identity import Identity, SoftwareKey
-from scepra.scep.message import MessageType, build_request, new_nonce
+from bench.cores import MEASURED
+from bench.devices import Devices
+from bench.floor import Floor
+from bench.store import POSTGRESQL, SQLITE, Stores
+from bench.table import NOT_MEASURED, spread, table
+from bench.trial import Kind, trial
 
-# More keys than the RA remembers (scepra.scep.publickey), so that it reads one anew for each enrolment, as it would in
-# earnest.
-KEYS, REQUESTS = 48, 384
-_CONFIG = """\
-listen: {{scep: "tcp:{ra_port}:interface=127.0.0.1"}}
-upstreams:
-  lab:
-    url: http://127.0.0.1:{ca_port}/scep
-    ca-fingerprint: file:lab/ca.crt
-    signer: {signer}
-profiles:
-  bench:
-    paths: [/scep]
-    upstream: lab
-    ra: {{certificate: lab/ra.crt, key: lab/ra.key}}
-    challenge: {{type: static, file: lab/challenge.txt}}
-    policy:
-      - key: {{rsa: {{min: 2048}}}}
-      - subject: {{require: [CN], match: {{CN: "[a-z0-9-]+\\\\.bench\\\\.example"}}}}
-      - san: {{dns: {{match: "[a-z0-9-]+\\\\.bench\\\\.example", max: 2}}}}
-      - extensions: {{allow: [subjectAltName]}}
-"""
-_SIGNERS = {
-    "ephemeral-self-signed": "{strategy: ephemeral-self-signed}",
-    "ra-certificate": "{strategy: ra-certificate, certificate: lab/ra-signing.crt, key: lab/ra-signing.key}",
+SATURATING, PACED = 8, 32
+WARMING = 400
+_COLUMNS = {
+    "ra-certificate": ("ra-certificate", SQLITE),
+    "ra-certificate, PostgreSQL": ("ra-certificate", POSTGRESQL),
+    "ephemeral-self-signed": ("ephemeral-self-signed", SQLITE),
 }
+HEADLINE = "ra-certificate"
+"""The column that is compared fairly: it signs no certificate of its own, as the floor does not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What came of some enrolments, and the CPU seconds that the RA's process spent on them."""
+class Figures:
+    """What was measured with one database and one strategy of signing requests to the CA.
 
-    outcome: Outcome
-    ra_cpu: float
+    Times are milliseconds. ``ratio`` is the median of the rounds' ratios, each of the RA's CPU time to the mean of the
+    floors before and after it. Pairs are the smallest and the largest of the rounds. Latencies are medians of the
+    rounds' percentiles, and what the RA adds the medians of the differences between a round through it and the round to
+    the CA before: a busy moment of the machine spoils a round, not the figure.
+    """
 
-
-class Trial:
-    """A CA, an RA before it, and the requests of a few hundred devices."""
-
-    def __init__(self, directory: Path, strategy: str) -> None:
-        self._directory = directory
-        state = LabState.load_or_create(directory / "lab")
-        ca_port, ra_port = free_port(), free_port()
-        configuration = directory / "scepra.yaml"
-        configuration.write_text(_CONFIG.format(ra_port=ra_port, ca_port=ca_port, signer=_SIGNERS[strategy]))
-        write_requests(directory / "ra.requests", _requests(state, directory / "lab" / "ra.crt"))
-        write_requests(directory / "ca.requests", _requests(state, directory / "lab" / "ca.crt"))
-        upstream = (sys.executable, "-m", "bench.upstream", str(ca_port), str(directory / "lab"))
-        self._ca = Server(ca_port, directory / "ca.log", OTHERS, *upstream)
-        twistd = str(Path(sys.executable).with_name("twistd"))
-        command = (twistd, "-n", "--pidfile=", "scepra", "--config", str(configuration))
-        self._ra = Server(ra_port, directory / "ra.log", MEASURED, *command)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Start both, and let the CA issue for every request once: from then on it remembers."""
-        with self._ca.running(), self._ra.running():
-            self.direct(REQUESTS, connections=8)
-            self.through_ra(REQUESTS, connections=8)
-            yield
-
-    def through_ra(self, count: int, connections: int, pace: float = 0.0) -> Run:
-        """Enrol through the RA."""
-        before = self._ra.cpu()
-        outcome = self._load("ra", self._ra.port, count, connections, pace)
-        return Run(outcome, self._ra.cpu() - before)
-
-    def direct(self, count: int, connections: int, pace: float = 0.0) -> Run:
-        """Enrol at the CA."""
-        return Run(self._load("ca", self._ca.port, count, connections, pace), 0.0)
-
-    def _load(self, name: str, port: int, count: int, connections: int, pace: float) -> Outcome:
-        plan = Plan("127.0.0.1", port, "/scep", str(self._directory / f"{name}.requests"), connections, count, pace)
-        command = [sys.executable, "-m", "bench.load"]
-        with on(OTHERS):
-            done = subprocess.run(
-                command, input=json.dumps(asdict(plan)), stdout=subprocess.PIPE, text=True, check=True
-            )
-        outcome = Outcome(**json.loads(done.stdout))
-        if outcome.failed:
-            records = (self._directory / "ra.log").read_text("utf-8").splitlines()
-            log = "\n".join(line for line in records if "scepra.audit" in line and "issued" not in line)[:3000]
-            raise SystemExit(f"{outcome.failed} of {count} enrolments failed:\n{log}")
-        return outcome
+    floor_ms: float
+    floor_ms_range: tuple[float, float]
+    ra_cpu_ms: float
+    ra_cpu_ms_range: tuple[float, float]
+    ratio: float
+    ratio_range: tuple[float, float]
+    enrolments_per_second: float
+    enrolments_per_second_range: tuple[float, float]
+    ra_busy: float
+    direct_p50_ms: float
+    direct_p99_ms: float
+    relayed_p50_ms: float
+    relayed_p99_ms: float
+    added_p50_ms: float
+    added_p99_ms: float
 
 
-def _requests(state: LabState, recipient: Path) -> list[bytes]:
-    """PKCSReqs of as many devices, encrypted to one certificate."""
-    from scepra.keys.certificate import read_certificates
+def needed(count: int, rounds: int) -> int:
+    """How many requests the RA of one column is sent."""
+    return WARMING + 2 * rounds * count
 
-    (certificate,) = read_certificates(recipient)
-    now = datetime.now(UTC)
-    keys = [new_key() for _ in range(KEYS)]
-    messages = []
-    for number in range(REQUESTS):
-        key = keys[number % KEYS]
-        host = f"device-{number}.bench.example"
-        csr = build_csr(key, host, names=[host], challenge=state.challenge)
-        software = SoftwareKey(key)
-        signer = Identity(self_signed(software, CertificationRequest.parse(csr).subject.der, now), software)
-        messages.append(
-            build_request(MessageType.PKCS_REQ, f"{number:032X}", new_nonce(), csr, signer, certificate, Algorithms())
+
+def measure(
+    directory: Path, devices: Devices, floor: Floor, stores: Stores, count: int, rounds: int
+) -> dict[str, Figures | None]:
+    """The figures of each column; None for one whose database is not there.
+
+    Args:
+        directory: for the files of the trials.
+        count: how many enrolments a round has.
+        rounds: how many rounds there are of each kind.
+    """
+    figures: dict[str, Figures | None] = {}
+    for name, (strategy, database) in _COLUMNS.items():
+        store = stores.new(database)
+        place = directory / f"{database}-{strategy}"
+        figures[name] = (
+            _column(place, devices, floor, Kind(strategy, store), count, rounds) if store is not None else None
         )
-    return messages
+    return figures
+
+
+def _column(directory: Path, devices: Devices, floor: Floor, kind: Kind, count: int, rounds: int) -> Figures:
+    with trial(directory, devices, kind, MEASURED) as (relay, authority):
+        authority.enrol(WARMING, SATURATING)
+        relay.enrol(WARMING, SATURATING)
+        floors = [floor.milliseconds()]
+        saturated = []
+        for _ in range(rounds):
+            saturated.append(relay.enrol(count, SATURATING))
+            floors.append(floor.milliseconds())
+        rates = [count / run.outcome.elapsed for run in saturated]
+        pace = statistics.median(rates) / 2
+        direct, relayed = [], []
+        for _ in range(rounds):
+            direct.append(percentiles(authority.enrol(count, PACED, pace).latencies))
+            relayed.append(percentiles(relay.enrol(count, PACED, pace).outcome.latencies))
+    cpu = [run.ra_cpu / count * 1000 for run in saturated]
+    ratios = [one / ((before + after) / 2) for one, before, after in zip(cpu, floors, floors[1:], strict=False)]
+    without, through = _medians(direct), _medians(relayed)
+    added = _medians([(b50 - a50, b99 - a99) for (a50, a99), (b50, b99) in zip(direct, relayed, strict=True)])
+    return Figures(
+        floor_ms=statistics.median(floors),
+        floor_ms_range=(min(floors), max(floors)),
+        ra_cpu_ms=statistics.median(cpu),
+        ra_cpu_ms_range=(min(cpu), max(cpu)),
+        ratio=statistics.median(ratios),
+        ratio_range=(min(ratios), max(ratios)),
+        enrolments_per_second=statistics.median(rates),
+        enrolments_per_second_range=(min(rates), max(rates)),
+        ra_busy=statistics.median(run.ra_cpu / run.outcome.elapsed for run in saturated),
+        direct_p50_ms=without[0],
+        direct_p99_ms=without[1],
+        relayed_p50_ms=through[0],
+        relayed_p99_ms=through[1],
+        added_p50_ms=added[0],
+        added_p99_ms=added[1],
+    )
+
+
+def percentiles(latencies: Sequence[float]) -> tuple[float, float]:
+    """The 50th and the 99th percentile of seconds, in milliseconds."""
+    cuts = statistics.quantiles(latencies, n=100)
+    return cuts[49] * 1000, cuts[98] * 1000
+
+
+def _medians(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    """The median of the firsts, and that of the seconds."""
+    firsts, seconds = zip(*pairs, strict=True)
+    return statistics.median(firsts), statistics.median(seconds)
+
+
+def show(figures: Mapping[str, Figures | None]) -> str:
+    """The table, with a column for each."""
+    head, stores = zip(*_COLUMNS.values(), strict=True)
+    columns = [_cells(each) for each in figures.values()]
+    lines = [("Store", *stores)]
+    lines += [(name, *cells) for name, *cells in zip(_LINES, *columns, strict=True)]
+    return table(("Requests to the CA are signed by", *head), lines)
+
+
+_LINES = (
+    "Floor, ms of CPU",
+    "RA, ms of CPU per enrolment",
+    "**RA to floor**",
+    "Enrolments per second",
+    "RA's core busy meanwhile",
+    "Half that load, to the CA: p50, p99, ms",
+    "The same through the RA",
+    "Added by the RA",
+)
+
+
+def _cells(figures: Figures | None) -> Sequence[str]:
+    if figures is None:
+        return [NOT_MEASURED] * len(_LINES)
+    return (
+        spread(figures.floor_ms, figures.floor_ms_range, 2),
+        spread(figures.ra_cpu_ms, figures.ra_cpu_ms_range, 2),
+        spread(figures.ratio, figures.ratio_range, 2),
+        spread(figures.enrolments_per_second, figures.enrolments_per_second_range, 0),
+        f"{figures.ra_busy:.0%}",
+        f"{figures.direct_p50_ms:.1f}, {figures.direct_p99_ms:.1f}",
+        f"{figures.relayed_p50_ms:.1f}, {figures.relayed_p99_ms:.1f}",
+        f"{figures.added_p50_ms:.1f}, {figures.added_p99_ms:.1f}",
+    )

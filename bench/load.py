@@ -1,8 +1,7 @@
-"""The clients: requests made beforehand, sent over kept-alive connections by a process of their own.
+"""The clients: messages made beforehand, sent over kept-alive connections by a process of their own.
 
 Run as ``python -m bench.load`` with a plan in JSON on standard input; the result is JSON on standard output. Nothing is
-waited for but answers and the pace: ``pace`` is enrolments per second over all connections, 0 for as fast as they are
-answered.
+waited for but answers and the pace.
 """
 
 from __future__ import annotations
@@ -14,50 +13,43 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-_SUCCESS = bytes.fromhex("060a6086480186f845010903310313") + b"\x010"  # pkiStatus "0"
+from bench.records import read_records
+
+SUCCESS, PENDING = "0", "3"
+_STATUS = bytes.fromhex("060a6086480186f845010903310313") + b"\x01"  # pkiStatus, before its one character
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where to send what: ``requests`` is a file of pkiMessages, each after its length in four octets."""
+    """What to send to a port of the loopback interface.
 
-    host: str
+    ``requests`` is a file of pkiMessages (:mod:`bench.records`), sent from the one numbered ``first``, and from the
+    beginning again after the last. ``pace`` is requests per second over all connections, 0 for as fast as they are
+    answered; ``status`` is the pkiStatus that all must be answered with.
+    """
+
     port: int
-    path: str
     requests: str
     connections: int
     count: int
     pace: float = 0.0
+    first: int = 0
+    status: str = SUCCESS
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Seconds for all, seconds for each that succeeded, and how many did not."""
+    """Seconds for all, seconds for each that was answered as planned, and how many were not."""
 
     elapsed: float
     latencies: list[float]
     failed: int
 
 
-def write_requests(path: Path, messages: list[bytes]) -> None:
-    """Put messages into a file that a plan can name."""
-    path.write_bytes(b"".join(len(message).to_bytes(4, "big") + message for message in messages))
-
-
-def _read_requests(path: Path) -> list[bytes]:
-    data, messages, position = path.read_bytes(), [], 0
-    while position < len(data):
-        size = int.from_bytes(data[position : position + 4], "big")
-        messages.append(data[position + 4 : position + 4 + size])
-        position += 4 + size
-    return messages
-
-
-async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, plan: Plan, message: bytes) -> bytes:
+async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, message: bytes) -> bytes:
     writer.write(
-        f"POST {plan.path}?operation=PKIOperation HTTP/1.1\r\nHost: {plan.host}\r\nContent-Length: {len(message)}\r\n"
-        f"Content-Type: application/x-pki-message\r\n\r\n".encode("ascii")
-        + message
+        b"POST /scep?operation=PKIOperation HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n"
+        b"Content-Type: application/x-pki-message\r\n\r\n" % len(message) + message
     )
     head = await reader.readuntil(b"\r\n\r\n")
     fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
@@ -66,29 +58,30 @@ async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, plan
 
 async def run(plan: Plan) -> Outcome:
     """Carry a plan out."""
-    messages = _read_requests(Path(plan.requests))
-    start = time.perf_counter()
+    messages = read_records(Path(plan.requests))
+    expected = _STATUS + plan.status.encode("ascii")
     latencies: list[float] = []
     failed = 0
     numbers = iter(range(plan.count))
+    streams = [await asyncio.open_connection("127.0.0.1", plan.port) for _ in range(plan.connections)]
+    start = time.perf_counter()
 
-    async def connection() -> None:
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal failed
-        reader, writer = await asyncio.open_connection(plan.host, plan.port)
         for number in numbers:
             due = start + number / plan.pace if plan.pace else 0.0
             if (pause := due - time.perf_counter()) > 0:
                 await asyncio.sleep(pause)
             sent = time.perf_counter()
-            answer = await _post(reader, writer, plan, messages[number % len(messages)])
-            if _SUCCESS in answer:
+            answer = await _post(reader, writer, messages[(plan.first + number) % len(messages)])
+            if expected in answer:
                 # From when it was due, so that a queue before the connection counts as waiting.
                 latencies.append(time.perf_counter() - (due or sent))
             else:
                 failed += 1
         writer.close()
 
-    await asyncio.gather(*(connection() for _ in range(plan.connections)))
+    await asyncio.gather(*(connection(*each) for each in streams))
     return Outcome(time.perf_counter() - start, latencies, failed)
 
 

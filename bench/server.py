@@ -74,6 +74,18 @@ class Server:
                 return
 
     def cpu(self) -> float:
-        """CPU seconds so far, user and system."""
-        fields = Path(f"/proc/{self._pid}/stat").read_text("ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICK
+        """CPU seconds so far, user and system, of the process and those that it has started."""
+        return sum(map(_cpu, _family(self._pid)))
+
+
+def _family(pid: int) -> Iterator[int]:
+    """A process and its descendants. A thread has only the children that it has started itself."""
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text("ascii").split():
+            yield from _family(int(child))
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
