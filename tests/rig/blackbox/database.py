@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg.errors import DeadlockDetected
 
 from scepra.store.tables import metadata
 
 Row = dict[str, Any]
+_TRIES = 5
 
 
 class Database:
@@ -72,7 +74,20 @@ class Database:
                 connection.close()
         else:
             with self._engine.connect() as shared:
-                names = ", ".join(table.name for table in metadata.sorted_tables)
-                shared.exec_driver_sql(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
+                _lock(shared)
                 yield
                 shared.rollback()
+
+
+def _lock(shared: sa.Connection) -> None:
+    """Take the lock of every table; again, if it crosses somebody who takes them in another order."""
+    names = ", ".join(table.name for table in metadata.sorted_tables)
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            shared.exec_driver_sql(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
+        except sa.exc.OperationalError as error:
+            if not isinstance(error.orig, DeadlockDetected) or not tries_left:
+                raise
+            shared.rollback()
+        else:
+            return
