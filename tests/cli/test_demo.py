@@ -40,11 +40,11 @@ def test_once(tmp_path: Path) -> None:
     first = once(tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
     assert first.stdout.startswith("Keys, certificates and configuration are kept in scepra-demo/\n")
-    assert len(re.findall(r"^ ok  .+ +\d+(?:\.\d)? m?s$", first.stdout, re.MULTILINE)) == 7
+    assert len(re.findall(r"^ ok  .+ +\d+(?:\.\d)? m?s$", first.stdout, re.MULTILINE)) == 10
     assert " NO " not in first.stdout
     assert first.stdout.count("The CA got exactly the CSR that the device signed.") == 2
     assert first.stdout.count("The device is told: FAILURE, badRequest, ") == 2
-    assert first.stdout.count("The CA was not asked.") == 2
+    assert first.stdout.count("The CA was not asked.") == 3
     assert "The RA's record says: challenge: wrong challenge." in first.stdout
     assert "The RA's record says: subject: " in first.stdout
     assert "\x1b" not in first.stdout

@@ -181,6 +181,16 @@ def test_queues(said_of_it: str, problems: list[str]) -> None:
     assert said(text) == [problem.format(more=more) for problem in problems]
 
 
+@pytest.mark.parametrize(("period", "refused"), [("30d", False), ("31d", True)])
+def test_the_period_of_signer_keys(period: str, refused: bool) -> None:
+    """A key is not taken out of the store while it is still used: it is kept as long as transactions are."""
+    signer = f"signer: {{strategy: ephemeral-self-signed, period: {period}}}"
+    sentence = "longer than transactions are kept (store: retention)"
+    found = said(altered(("ca-fingerprint:", f"{signer}\n    ca-fingerprint:")))
+    assert any(each.endswith(f"upstreams.lab.signer.period: {sentence}") for each in found) == refused
+    assert len(found) == refused
+
+
 @pytest.mark.parametrize(
     ("endpoint", "workers", "refused"),
     [
