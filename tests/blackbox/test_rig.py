@@ -27,6 +27,8 @@ from tests.rig.blackbox.process import TooLate, wait_until
 from tests.rig.blackbox.rig import Rig
 from tests.rig.blackbox.wire import CutShort
 
+pytestmark = pytest.mark.slow
+
 NAME = "device.example"
 
 # --- The recording upstream ------------------------------------------------------------------------------------------

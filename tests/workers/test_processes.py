@@ -21,6 +21,8 @@ from tests.rig.blackbox.process import wait_until
 from tests.rig.blackbox.rig import Rig
 from tests.workers import watch
 
+pytestmark = pytest.mark.slow
+
 Rigs = Callable[..., Rig]
 
 # A machine that has much else to do must not end what a test holds up.
