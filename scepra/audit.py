@@ -75,6 +75,15 @@ class Record:
         """The fields that are not empty."""
         return {name: value for name in _FIELDS if (value := getattr(self, name))}
 
+    def __enter__(self) -> Record:
+        """What happens from here on is written down at its end, however it ends."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # What is abandoned together with its process was not decided: it is asked again.
+        if kind is not GeneratorExit:
+            self.write()
+
     def write(self) -> None:
         """Log the record, as one line whatever it holds."""
         emit = log.info if self.outcome in _EXPECTED else log.warn

@@ -120,21 +120,19 @@ class RegistrationAuthority:
                 poll.
         """
         request = PKIMessage.parse(message)
-        record = Record(self.name, source, transaction=request.transaction_id)
-        try:
-            return await self._serve(request, hashlib.sha256(message).digest(), record)
-        except Corrupt as error:
-            await self._quarantine(error)
-            raise self._unavailable(record, str(error)) from error
-        except Refused:
-            # Its client cannot poll, which is no reason to refuse what it asks for.
-            raise
-        except ScepError as error:
-            return self._refuse(request, record, (error.reason,), error.fail_info)
-        except (UpstreamError, StoreError) as error:
-            raise self._unavailable(record, str(error)) from error
-        finally:
-            record.write()
+        with Record(self.name, source, transaction=request.transaction_id) as record:
+            try:
+                return await self._serve(request, hashlib.sha256(message).digest(), record)
+            except Corrupt as error:
+                await self._quarantine(error)
+                raise self._unavailable(record, str(error)) from error
+            except Refused:
+                # Its client cannot poll, which is no reason to refuse what it asks for.
+                raise
+            except ScepError as error:
+                return self._refuse(request, record, (error.reason,), error.fail_info)
+            except (UpstreamError, StoreError) as error:
+                raise self._unavailable(record, str(error)) from error
 
     async def _serve(self, message: PKIMessage, digest_of_message: bytes, record: Record) -> bytes:
         signer, digest = message.verify(self.profile.floor)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from scepra.audit import Record
 from scepra.errors import StoreError
 from scepra.lab import Forgery
 from scepra.scep import der, oid
@@ -118,6 +119,20 @@ def test_a_challenge_that_has_expired_since_keeps_nobody_from_an_answer(
     refused = told(once, sound(once, key=NEW), NEW)
     assert status(refused) is PKIStatus.FAILURE
     assert "it has expired" in once.records[-1]["reasons"][0]
+
+
+@pytest.mark.proves("I7")
+def test_what_is_abandoned_undecided_has_no_record_of_a_decision(house: Durable) -> None:
+    """A request whose process ends while it waits was not decided; only what goes wrong by itself is an error."""
+    house.way.slow = True
+    message, before = sound(house).message(), len(house.records)
+    waiting = house.authority.pki_operation(message, "192.0.2.1")
+    waiting.send(None)
+    waiting.close()
+    assert len(house.records) == before
+    with pytest.raises(ZeroDivisionError), Record("dev", "192.0.2.1"):
+        raise ZeroDivisionError
+    assert [record["outcome"] for record in house.records[before:]] == ["error"]
 
 
 @pytest.mark.proves("FT-23", "FT-21", "I4")
