@@ -156,7 +156,9 @@ def test_alias_bombs() -> None:
 @pytest.mark.proves("DR-19")
 def test_bounds() -> None:
     """Nesting and the number of values are bounded while reading."""
-    assert said("a: " + "[" * 100_000) == [f"c.yaml:1:35: nested deeper than {DEPTH} levels"]
+    assert said("a: " + "[" * 900) == [f"c.yaml:1:35: nested deeper than {DEPTH} levels"]
+    (deeper,) = said("a: " + "[" * 100_000)  # a parser that has a bound of its own meets that first
+    assert deeper.startswith("c.yaml:1:") and "nest" in deeper
     assert said("a: [" + "x," * NODES + "]") == [f"c.yaml:1:{2 * NODES - 1}: more than {NODES} values"]
 
 
