@@ -130,6 +130,9 @@ def _transaction(number: int, at: int) -> Values:
         "reason": "",
         "attention": "",
         "approvals": 0,
+        "device": "",
+        "notify": [],
+        "policy": "0123456789abcdef",
         "quarantine": None,
     }
 

@@ -22,7 +22,9 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from scepra import policy
+from scepra import minting, policy
+from scepra.challenge.combined import AllOf, AnyOf
+from scepra.challenge.minted import MintedChallenge
 from scepra.challenge.none import NoChallenge
 from scepra.challenge.protocol import ChallengeProvider
 from scepra.challenge.static import StaticChallenge
@@ -39,6 +41,8 @@ from scepra.renewal import RenewalRules
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Keyring
 from scepra.signing import StoredKeys
+from scepra.store import challenges
+from scepra.store.challenges import Challenge
 from scepra.store.database import Database, ThreadedDatabase
 from scepra.store.engine import create_engine, create_file
 from scepra.store.owner import new_owner
@@ -264,8 +268,9 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
                 name,
                 profile,
                 identities[name],
-                provider(profile),
+                provider(profile.challenge, ground),
                 policy.build(profile.policy),
+                policy.version(profile.policy),
                 _renewal(profile.renewal, anchors[name], infrastructure) if profile.renewal is not None else None,
                 forwardings[profile.upstream],
                 ground.pause or partial(deferLater, ground.reactor),
@@ -333,10 +338,24 @@ def _signer(ground: Ground, name: str, patience: float, upstream: model.Upstream
     return EphemeralSelfSigned(keys, timedelta(seconds=strategy.period), timedelta(seconds=patience) + SIGNER_MARGIN)
 
 
-def provider(profile: model.Profile) -> ChallengeProvider:
+def provider(challenge: model.Challenge, ground: Ground) -> ChallengeProvider:
     """What judges the challenges of a profile."""
-    challenge = profile.challenge
-    return StaticChallenge(challenge.secret.reveal()) if isinstance(challenge, model.StaticChallenge) else NoChallenge()
+    match challenge:
+        case model.StaticChallenge():
+            return StaticChallenge(challenge.secret.reveal())
+        case model.MintedChallenge():
+            return MintedChallenge(partial(_find_challenge, ground))
+        case model.AnyOf():
+            return AnyOf([provider(each, ground) for each in challenge.providers])
+        case model.AllOf():
+            return AllOf([provider(each, ground) for each in challenge.providers])
+        case model.NoChallenge():
+            return NoChallenge()
+
+
+async def _find_challenge(ground: Ground, challenge: str) -> Challenge | None:
+    """What the store keeps of a challenge that a request carries."""
+    return await ground.database.read(challenges.find, minting.digest(ground.vault, challenge))
 
 
 def _anchors(renewal: model.Renewal) -> tuple[Certificate, ...]:

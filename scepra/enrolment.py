@@ -41,21 +41,64 @@ class EnrolmentRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ChallengeAccepted:
-    """The challenge is good for this request; ``credential_id`` names it in records without revealing it.
+class Hold:
+    """The request waits for people: how many different ones must approve, how long it may wait, and why.
 
-    ``once`` says that it is good for one public key only: it is reserved for the first that passes everything (DR-8).
+    ``approvals`` is 1 or 2; ``expires`` in seconds from when the request came in; ``reason`` is for the operator and
+    repeats nothing that the client sent.
+    """
+
+    approvals: int
+    expires: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A credential that is good for some public keys only: it is taken for the request's key in the commit that records
+    the request, and stays with the keys that it was taken for (I2, DR-8).
+
+    ``credential`` names it in the store and in records, and reveals nothing; ``uses`` is for how many keys it is good;
+    ``challenge`` is the id of the challenge that the store itself keeps, if it does: that must be good at that very
+    moment (AC-098).
+    """
+
+    credential: str
+    uses: int = 1
+    challenge: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeAccepted:
+    """The challenge is good for this request.
+
+    Attributes:
+        credential_id: names it in records without revealing it.
+        reserve: what is taken for the request's key if everything else is good too.
+        device: the device that it was given to, as far as that is known; limits count by it.
+        hold: what people have to say about it, whatever the policy wants.
+        notify: the providers that are told what becomes of the request, by their names in the profile.
     """
 
     credential_id: str
-    once: bool = False
+    reserve: tuple[Reservation, ...] = ()
+    device: str = ""
+    hold: Hold | None = None
+    notify: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ChallengeRefused:
-    """The challenge is not good; ``reason`` is for the log and names no secret."""
+    """The challenge is not good; ``reason`` is for the log and names no secret.
+
+    ``misused`` names the challenge that the store keeps, where it is the right one and the request is not what it was
+    given for: that is counted (AC-091). ``foreign`` says that it is no challenge of this provider's at all, so that
+    another provider may know it; what a provider knows and refuses, no other can make good.
+    """
 
     reason: str
+    misused: str | None = None
+    foreign: bool = False
 
 
 Verdict = ChallengeAccepted | ChallengeRefused
@@ -77,19 +120,6 @@ class Violation:
 @dataclass(frozen=True, slots=True)
 class Approve:
     """The request may be forwarded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """The request waits for people: how many different ones must approve, how long it may wait, and why.
-
-    ``approvals`` is 1 or 2; ``expires`` in seconds from when the request came in; ``reason`` is for the operator and
-    repeats nothing that the client sent.
-    """
-
-    approvals: int
-    expires: float
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""What can go wrong, in four families: a peer's message, an upstream, the store, a configuration.
+"""What can go wrong, in five families: a peer's message, an upstream, a provider of challenges, the store, a
+configuration.
 
 The wire error travels on the exception (:attr:`ScepError.fail_info`); one place, :mod:`scepra.ra`, turns it into bytes.
 A refusal by policy is not an exception but a value, see :mod:`scepra.enrolment`.
@@ -78,6 +79,20 @@ class StoreError(Exception):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
+        self.reason = reason
+
+
+class ProviderError(Exception):
+    """A provider of challenges gave no answer that can be believed: nothing is decided, and nothing consumed (AC-103).
+
+    Args:
+        provider: its kind, or its name in the profile.
+        reason: one lower-case sentence for the log; no secrets.
+    """
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(f"challenge provider {provider}: {reason}")
+        self.provider = provider
         self.reason = reason
 
 

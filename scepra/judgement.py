@@ -12,6 +12,7 @@ from scepra.enrolment import (
     EnrolmentRequest,
     Hold,
     Reject,
+    Reservation,
     Verdict,
     Violation,
 )
@@ -40,9 +41,14 @@ class Judgement:
         return self.verdict.credential_id if isinstance(self.verdict, ChallengeAccepted) else None
 
     @property
-    def once(self) -> str | None:
-        """The credential, if it is good for one public key only."""
-        return self.credential_id if isinstance(self.verdict, ChallengeAccepted) and self.verdict.once else None
+    def reserve(self) -> tuple[Reservation, ...]:
+        """What is taken for the request's key when it is recorded."""
+        return self.verdict.reserve if isinstance(self.verdict, ChallengeAccepted) else ()
+
+    @property
+    def misused(self) -> str | None:
+        """The challenge that was given for something else."""
+        return self.verdict.misused if isinstance(self.verdict, ChallengeRefused) else None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -93,4 +99,7 @@ async def judge(
     decision = decide(rules, request)
     if isinstance(decision, Reject):
         violations += decision.violations
-    return Judgement(verdict, tuple(violations), decision if isinstance(decision, Hold) else None)
+    holds = [decision] if isinstance(decision, Hold) else []
+    if isinstance(verdict, ChallengeAccepted) and verdict.hold is not None:
+        holds.append(verdict.hold)
+    return Judgement(verdict, tuple(violations), max(holds, key=lambda hold: hold.approvals, default=None))

@@ -21,7 +21,7 @@ from scepra.audit import RECORDED, RECORDED_NAMES, Record
 from scepra.challenge.protocol import ChallengeProvider
 from scepra.config import model
 from scepra.enrolment import EnrolmentRequest
-from scepra.errors import FailInfo, Refused, ScepError, StoreError, UpstreamError
+from scepra.errors import FailInfo, ProviderError, Refused, ScepError, StoreError, UpstreamError
 from scepra.forwarding import Forwarding
 from scepra.judgement import Judgement, judge
 from scepra.policy import Rule
@@ -34,7 +34,7 @@ from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Keyring
 from scepra.scep.message import Answer, MessageType, PKIMessage, PKIStatus, build_cert_rep, seal_answer
-from scepra.store import intents, outcomes
+from scepra.store import challenges, intents, outcomes
 from scepra.store.intents import Recorded, Taken
 from scepra.store.rows import Corrupt
 from scepra.transaction import State, Transaction, request_identity, route
@@ -61,6 +61,7 @@ class RegistrationAuthority:
     keyring: Keyring
     provider: ChallengeProvider
     rules: tuple[Rule, ...]
+    policy_version: str
     renewal: RenewalRules | None
     forwarding: Forwarding
     pause: Callable[[float], Awaitable[object]]
@@ -131,7 +132,7 @@ class RegistrationAuthority:
                 raise
             except ScepError as error:
                 return self._refuse(request, record, (error.reason,), error.fail_info)
-            except (UpstreamError, StoreError) as error:
+            except (UpstreamError, ProviderError, StoreError) as error:
                 raise self._unavailable(record, str(error)) from error
 
     async def _serve(self, message: PKIMessage, digest_of_message: bytes, record: Record) -> bytes:
@@ -156,17 +157,28 @@ class RegistrationAuthority:
         if judgement.credential_id is not None:
             record.challenge = judgement.credential_id
         if judgement.refused:
+            await self._count_misuse(judgement)
             return self._refuse(message, record, judgement.reasons, judgement.fail_info, reception)
         begun = self.forwarding.reactor.seconds()
         obstacle = await self._obstacle() if judgement.hold is None else None
         signing = await self.forwarding.signer.identity(reception.csr.subject.der, self.now())
         entry = Entry(
-            self.name, self.profile.upstream, message, digest_of_message, request, reception, judgement, obstacle
+            self.name,
+            self.profile.upstream,
+            message,
+            digest_of_message,
+            request,
+            reception,
+            judgement,
+            self.policy_version,
+            obstacle,
         )
         intent = build_intent(entry, signing, self.forwarding, record)
         recorded = await self.forwarding.database.write(intents.record, intent, intent.values["received"])
         if isinstance(recorded, Taken):
-            reasons = ("challenge: used by another key before",)
+            # Somebody has another's challenge, as likely as not (SEC-06, FT-25).
+            log.warn("{credential}: {reason}", credential=recorded.credential, reason=recorded.reason)
+            reasons = (f"challenge: {recorded.reason}",)
             return self._refuse(message, record, reasons, FailInfo.BAD_REQUEST, reception)
         after = await self._advance(recorded, reception, signing, begun, record)
         return await self._tell(message, reception, after, record, reception.csr)
@@ -246,6 +258,15 @@ class RegistrationAuthority:
             # What the CA did cannot be written, so nobody is told of it; it will be asked again (FT-31, I5).
             log.error("transaction {id} waits: {error}", id=transaction.id, error=error.reason)
             return transaction
+
+    async def _count_misuse(self, judgement: Judgement) -> None:
+        """Note that a challenge was shown by somebody whom it was not given to (AC-091)."""
+        if judgement.misused is None:
+            return
+        with suppress(StoreError):
+            suspended = await self.forwarding.database.write(challenges.misused, judgement.misused, self.now())
+            if suspended:
+                log.error("challenge {id} is suspended: it was given for something else", id=judgement.misused)
 
     async def _quarantine(self, error: Corrupt) -> None:
         with suppress(StoreError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from scepra.audit import Record
+from scepra.enrolment import ChallengeAccepted
 from scepra.errors import UpstreamError
 from scepra.forwarding import Forwarding
 from scepra.judgement import Judgement
@@ -19,8 +20,8 @@ from scepra.upstream.signer import Signing
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A request that may be forwarded: where it came in, what it is known by again, what was decided, and why it cannot
-    be sent at once, if it cannot."""
+    """A request that may be forwarded: where it came in, what it is known by again, what was decided by which policy,
+    and why it cannot be sent at once, if it cannot."""
 
     profile: str
     upstream: str
@@ -29,6 +30,7 @@ class Entry:
     request: bytes
     reception: Reception
     judgement: Judgement
+    policy: str
     obstacle: UpstreamError | None
 
     @property
@@ -60,6 +62,7 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
         record: for the audit.
     """
     reception, hold, state = entry.reception, entry.judgement.hold, entry.state
+    verdict = entry.judgement.verdict
     csr, now = reception.csr, forwarding.now()
     digest = hashlib.sha256(csr.der).digest()
     lease_ends = now + forwarding.lease if state is State.SENDING else None
@@ -97,12 +100,15 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
         "reason": entry.reason,
         "attention": "",
         "approvals": hold.approvals if hold is not None else 0,
+        "device": verdict.device if isinstance(verdict, ChallengeAccepted) else "",
+        "notify": list(verdict.notify) if isinstance(verdict, ChallengeAccepted) else [],
+        "policy": entry.policy,
     }
     return Intent(
         entry.request,
         values,
         routes(entry.profile, entry.message, reception),
-        entry.judgement.once,
+        entry.judgement.reserve,
         forwarding.owner if state is State.SENDING else None,
         lease_ends,
         stored.known(),

@@ -179,6 +179,9 @@ class Transaction:
         reason: why it is as it is, for people.
         attention: why somebody should look at it; empty if nobody has to.
         approvals: how many people have to approve it; 0: none.
+        device: the device that its challenge was given to; empty if that is not known.
+        notify: the providers of challenges that are told what becomes of it.
+        policy: names the policy that it was judged by (DR-19).
     """
 
     id: str
@@ -213,6 +216,9 @@ class Transaction:
     reason: str
     attention: str
     approvals: int
+    device: str
+    notify: tuple[str, ...]
+    policy: str
 
     def answers(self, message: bytes, now: datetime) -> bool:
         """Whether this is also the answer to the same request made again (MSG-25, FT-23; DR-9).

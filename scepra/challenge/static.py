@@ -23,7 +23,7 @@ class StaticChallenge:
     async def check(self, request: EnrolmentRequest) -> Verdict:
         given = request.csr.challenge_password
         if not given:
-            return ChallengeRefused("no challenge")
+            return ChallengeRefused("no challenge", foreign=True)
         if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._secret):
-            return ChallengeRefused("wrong challenge")
+            return ChallengeRefused("wrong challenge", foreign=True)
         return ChallengeAccepted("static")

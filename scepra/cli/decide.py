@@ -15,8 +15,10 @@ from typing import Any, BinaryIO, Literal
 
 import click
 
+from scepra.challenge.static import StaticChallenge
+from scepra.config import challenge as config
 from scepra.config.load import load
-from scepra.config.model import Profile
+from scepra.config.model import NoChallenge, Profile
 from scepra.enrolment import ChallengeRefused, Credential, EnrolmentRequest, Verdict
 from scepra.errors import ConfigError, ScepError
 from scepra.policy import RuleReport, build, explain
@@ -87,22 +89,24 @@ def decide(
 
 def _judge(profile: Profile, name: str, csr: CertificationRequest, source: str) -> tuple[RuleReport, ...]:
     """The proof of possession, the challenge, and the policy."""
-    from scepra.app import provider  # imports Twisted
-
     request = EnrolmentRequest(
         name, Credential.INITIAL, MessageType.PKCS_REQ, "", csr, _signer(csr), source, datetime.now(UTC)
     )
-    verdict = _verdict(provider(profile).check(request))
-    return (
-        _possession(profile, csr),
-        RuleReport(
-            "challenge",
-            "present" if csr.challenge_password else "absent",
-            verdict.reason if isinstance(verdict, ChallengeRefused) else "ok",
-            not isinstance(verdict, ChallengeRefused),
-        ),
-        *explain(build(profile.policy), request),
-    )
+    return (_possession(profile, csr), _challenge(profile, request), *explain(build(profile.policy), request))
+
+
+def _challenge(profile: Profile, request: EnrolmentRequest) -> RuleReport:
+    """What can be said of the challenge without asking the store or anybody else, who only know when it is used."""
+    present = "present" if request.csr.challenge_password else "absent"
+    if isinstance(profile.challenge, NoChallenge):
+        return RuleReport("challenge", present, "ok", True)
+    if not isinstance(profile.challenge, config.StaticChallenge):
+        said = f"not judged here: {profile.challenge.type} is looked up when a request comes in"
+        return RuleReport("challenge", present, said, bool(request.csr.challenge_password))
+    verdict = _verdict(StaticChallenge(profile.challenge.secret.reveal()).check(request))
+    if isinstance(verdict, ChallengeRefused):
+        return RuleReport("challenge", present, verdict.reason, False)
+    return RuleReport("challenge", present, "ok", True)
 
 
 def _possession(profile: Profile, csr: CertificationRequest) -> RuleReport:

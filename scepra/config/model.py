@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from scepra.config.challenge import Challenge, NoChallenge, StaticChallenge
+from scepra.config.challenge import AllOf, AnyOf, Challenge, MintedChallenge, NoChallenge, StaticChallenge, singles
 from scepra.config.identity import DualIdentity, IdentityFiles, KeyFile, SplitIdentity
 from scepra.config.legacy import Legacy
 from scepra.config.pin import Fingerprint
@@ -34,6 +34,11 @@ class Listen(Section):
     scep: Annotated[tuple[Endpoint, ...], Field(min_length=1), Distinct, Listed] = Field(
         default=("tcp:8080",),
         description="Endpoints for SCEP: tcp:PORT, ssl:PORT, unix:PATH or systemd:..., one or several.",
+    )
+    admin: Annotated[tuple[Endpoint, ...], Distinct, Listed] = Field(
+        default=(),
+        description="Endpoints for the administration, none by default; without an interface, tcp: and ssl: are on this"
+        " machine only.",
     )
     trusted_proxies: Annotated[tuple[Network, ...], Listed] = Field(
         default=(),
@@ -105,6 +110,8 @@ class Config(Section):
 
 
 __all__ = [
+    "AllOf",
+    "AnyOf",
     "CACertificates",
     "CertificateSigner",
     "Challenge",
@@ -117,6 +124,7 @@ __all__ = [
     "Legacy",
     "Limits",
     "Listen",
+    "MintedChallenge",
     "NoChallenge",
     "OfferedCapabilities",
     "Profile",
@@ -130,4 +138,5 @@ __all__ = [
     "StaticChallenge",
     "Store",
     "Upstream",
+    "singles",
 ]

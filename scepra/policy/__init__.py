@@ -4,9 +4,21 @@
 ``explain(rules, request)`` tells people how, and ``openness(policy)`` what an administrator may not have meant.
 """
 
-from scepra.policy.decision import build, decide, explain
+from scepra.policy.decision import build, decide, explain, version
 from scepra.policy.model import Policy, PolicyRule
 from scepra.policy.openness import Opening, openness
 from scepra.policy.rule import Request, Rule, RuleReport
 
-__all__ = ["Opening", "Policy", "PolicyRule", "Request", "Rule", "RuleReport", "build", "decide", "explain", "openness"]
+__all__ = [
+    "Opening",
+    "Policy",
+    "PolicyRule",
+    "Request",
+    "Rule",
+    "RuleReport",
+    "build",
+    "decide",
+    "explain",
+    "openness",
+    "version",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 from scepra.enrolment import Approve, Decision, Hold, Reject, Violation
@@ -62,6 +63,12 @@ def build(policy: Iterable[PolicyRule]) -> tuple[Rule, ...]:
     if "hold" in specs:
         rules.append(Held(specs["hold"]))
     return tuple(rules)
+
+
+def version(policy: Iterable[PolicyRule]) -> str:
+    """Names a policy: the same for the same rules, in any order (DR-19); sixteen hexadecimal digits."""
+    said = sorted(rule.model_dump_json(exclude_unset=True) for rule in policy)
+    return hashlib.sha256("\n".join(said).encode("utf-8")).hexdigest()[:16]
 
 
 def decide(rules: Iterable[Rule], request: Request) -> Decision:

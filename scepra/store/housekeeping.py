@@ -19,8 +19,11 @@ from scepra.store.tables import (
     approvals,
     audit,
     certificates,
+    challenges,
     clock,
     drivers,
+    gates,
+    notices,
     reservations,
     routes,
     signer_keys,
@@ -119,6 +122,8 @@ def sweep(connection: sa.Connection, retention: Retention, now: datetime) -> Swe
     for table, column, kept in (
         (certificates, certificates.c.ends, retention.certificates),
         (reservations, reservations.c.made, retention.challenges),
+        (challenges, challenges.c.expires, retention.challenges),
+        (gates, gates.c.passed, retention.transactions),
         (audit, audit.c.at, retention.audit),
     ):
         counts[table.name] = _delete(connection, table, column < now - timedelta(seconds=kept))
@@ -135,15 +140,15 @@ def _sweep_transactions(connection: sa.Connection, before: datetime) -> int:
     # Locked first, as by whoever begins one of them anew; what is locked already goes another time.
     ids = list(connection.execute(old.limit(STEP).with_for_update(skip_locked=True)).scalars())
     if ids:
-        for table in (routes, approvals):
+        for table in (routes, approvals, notices):
             connection.execute(sa.delete(table).where(table.c.transaction.in_(ids)))
         connection.execute(sa.delete(transactions).where(transactions.c.id.in_(ids)))
     return len(ids)
 
 
 def _delete(connection: sa.Connection, table: sa.Table, condition: sa.ColumnElement[bool]) -> int:
-    (key,) = table.primary_key.columns
-    some: Any = sa.select(key).where(condition).limit(STEP)
+    key = sa.tuple_(*table.primary_key.columns)
+    some: Any = sa.select(*table.primary_key.columns).where(condition).limit(STEP)
     return connection.execute(sa.delete(table).where(key.in_(some))).rowcount
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from scepra.enrolment import Reservation
+from scepra.store import reservations
 from scepra.store.rows import COLUMNS, Insert, fetch, fresh, note
-from scepra.store.tables import reservations, routes, transactions
+from scepra.store.tables import routes, transactions
 from scepra.transaction import State, Transaction, upstream_transaction_id
 
 
@@ -23,7 +25,7 @@ class Intent:
         request: the digest by which the same request is known again.
         values: what :class:`~scepra.transaction.Transaction` calls by the same names, as far as it is known now.
         routes: where polls for it come in.
-        once: the credential, if it is good for one public key only; None if it is good for any number.
+        reserve: what is taken for the request's public key.
         owner, lease_ends: who is going to send it at once, and until when nobody else may; None: nobody is.
         record: for the audit.
     """
@@ -31,7 +33,7 @@ class Intent:
     request: bytes
     values: Mapping[str, Any]
     routes: tuple[bytes, ...]
-    once: str | None
+    reserve: tuple[Reservation, ...]
     owner: str | None
     lease_ends: datetime | None
     record: Mapping[str, Any]
@@ -49,7 +51,11 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The credential belongs to another public key, and stays with it (I2)."""
+    """A credential is not to be had for this public key: other keys have it, and keep it (I2), or it is not good any
+    more. ``reason`` says which, for the record."""
+
+    credential: str
+    reason: str
 
 
 def recall(connection: sa.Connection, request: bytes) -> Transaction | None:
@@ -82,15 +88,19 @@ def lead(connection: sa.Connection, transaction: str, where: tuple[bytes, ...]) 
 def record(connection: sa.Connection, intent: Intent, now: datetime) -> Recorded | Taken:
     """Record an intent, reserve its credential and note the decision: one commit, before the first octet (DR-7, RA-25).
 
-    A request that was recorded meanwhile, and still answers, is returned instead.
+    A request that was recorded meanwhile, and still answers, is returned instead; and where a credential is not to be
+    had, nothing is recorded.
     """
     values = dict(intent.values)
     latest = recall(connection, intent.request)
     if latest is not None and latest.answers(values["message"], now):
         lead(connection, latest.id, intent.routes)
         return Recorded(latest, new=False)
-    if intent.once is not None and not _reserve(connection, intent.once, values, now):
-        return Taken()
+    for wanted in intent.reserve:
+        reason = reservations.take(connection, wanted, values["public_key"], values["id"], now)
+        if reason is not None:
+            reservations.give_back(connection, values["id"])
+            return Taken(wanted.credential, reason)
     if latest is not None:
         connection.execute(_SUPERSEDE, {"key": latest.id})
         values["attempt"] = latest.attempt + 1
@@ -111,19 +121,6 @@ def record(connection: sa.Connection, intent: Intent, now: datetime) -> Recorded
     return Recorded(transaction, True, note(connection, transaction.id, event, now, intent.record))
 
 
-def _reserve(connection: sa.Connection, credential: str, values: Mapping[str, Any], now: datetime) -> bool:
-    """Whether the credential is this key's, now or since an earlier request (DR-8)."""
-    row = {
-        "credential": credential,
-        "public_key": values["public_key"],
-        "transaction": values["id"],
-        "made": now,
-    }
-    _RESERVE.into(connection, row)
-    owner: bytes = connection.execute(_RESERVED, {"credential": credential}).scalar_one()
-    return bool(owner == values["public_key"])
-
-
 def new_id() -> str:
     """An id for a transaction, a key or a process."""
     return os.urandom(8).hex()
@@ -139,7 +136,6 @@ _RECORD = Insert(
     transactions,
     lambda insert: insert.on_conflict_do_nothing(index_elements=["request"]).returning(transactions.c.id),
 )
-_RESERVE = Insert(reservations, lambda insert: insert.on_conflict_do_nothing(index_elements=["credential"]))
 _BY_REQUEST = sa.select(*COLUMNS).where(transactions.c.request == sa.bindparam("request"))
 _BY_ID = sa.select(*COLUMNS).where(transactions.c.id == sa.bindparam("id"))
 _BY_ROUTE = (
@@ -148,4 +144,3 @@ _BY_ROUTE = (
     .where(routes.c.route == sa.bindparam("route"))
 )
 _SUPERSEDE = sa.update(transactions).where(transactions.c.id == sa.bindparam("key")).values(request=None)
-_RESERVED = sa.select(reservations.c.public_key).where(reservations.c.credential == sa.bindparam("credential"))

@@ -32,7 +32,9 @@ COLUMNS = tuple(transactions.c[name] for name in _FIELDS)
 """What :func:`read` needs of a row."""
 
 _POSITIONS = {name: position for position, name in enumerate(_FIELDS)}
-_STATE, _CREDENTIAL, _FAIL_INFO, _NAMES = (_POSITIONS[name] for name in ("state", "credential", "fail_info", "names"))
+_STATE, _CREDENTIAL, _FAIL_INFO, _NAMES, _NOTIFY = (
+    _POSITIONS[name] for name in ("state", "credential", "fail_info", "names", "notify")
+)
 _DIGESTS = tuple(_POSITIONS[name] for name in ("message", "signer_key", "public_key", "csr_digest"))
 _MOMENTS = tuple(_POSITIONS[column.name] for column in COLUMNS if isinstance(column.type, Moment))
 
@@ -48,6 +50,7 @@ def read(row: sa.Row[Any]) -> Transaction:
         values[_STATE] = State(values[_STATE])
         values[_CREDENTIAL] = Credential(values[_CREDENTIAL])
         values[_NAMES] = tuple(values[_NAMES])
+        values[_NOTIFY] = tuple(values[_NOTIFY])
         if values[_FAIL_INFO] is not None:
             values[_FAIL_INFO] = FailInfo(values[_FAIL_INFO])
         for position in _DIGESTS:
@@ -86,6 +89,7 @@ def fresh(values: Mapping[str, Any]) -> Transaction:
         "state": State(values["state"]),
         "credential": Credential(values["credential"]),
         "names": tuple(values["names"]),
+        "notify": tuple(values["notify"]),
     }
     return Transaction(**known)
 

@@ -80,6 +80,10 @@ transactions = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("attention", sa.Text, nullable=False),
     sa.Column("approvals", sa.Integer, nullable=False),
+    # The device that its challenge was given to; who is told what becomes of it; the policy that it was judged by.
+    sa.Column("device", sa.String(128), nullable=False, server_default=""),
+    sa.Column("notify", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("policy", sa.String(16), nullable=False, server_default=""),
     # Why the row cannot be used; it is left alone then (FT-58).
     sa.Column("quarantine", sa.Text),
     # What is due, of one upstream; and what may go, by age.
@@ -99,11 +103,94 @@ reservations = sa.Table(
     "reservations",
     metadata,
     sa.Column("credential", sa.String(128), primary_key=True),
+    # Counts from 0 to the number of public keys that the credential is good for, and has one owner each.
+    sa.Column("use", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("public_key", DIGEST, nullable=False),
     sa.Column("transaction", sa.String(16), nullable=False),
     sa.Column("made", Moment, nullable=False, index=True),
+    sa.UniqueConstraint("credential", "public_key"),
 )
-"""Credentials that are good for one public key only, and whose they are (I2, DR-8)."""
+"""Credentials that are good for some public keys only, and whose they are (I2, DR-8)."""
+
+challenges = sa.Table(
+    "challenges",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("profile", sa.String(64), nullable=False),
+    # Keyed, so that nobody can try out challenges without the key (DR-17); None while a brokered one is nobody's yet.
+    sa.Column("digest", DIGEST, unique=True),
+    # The challenge itself, sealed: of those only that a CA has made and nobody has been given yet.
+    sa.Column("sealed", sa.LargeBinary),
+    # For whom it is: see scepra.binding; {} is anybody.
+    sa.Column("binding", sa.JSON, nullable=False),
+    sa.Column("uses", sa.Integer, nullable=False),
+    # "minted", or the name of the broker that drew it.
+    sa.Column("origin", sa.String(64), nullable=False),
+    # Who asked for it: the name of a token or of a person.
+    sa.Column("minter", sa.String(128), nullable=False),
+    sa.Column("made", Moment, nullable=False),
+    sa.Column("expires", Moment, nullable=False, index=True),
+    sa.Column("revoked", Moment),
+    # How often it was shown with a request that it was not given for; too often, and it is suspended (AC-091).
+    sa.Column("misuses", sa.Integer, nullable=False),
+    sa.Column("suspended", Moment),
+    sa.Index("challenges_profile", "profile", "expires"),
+)
+"""Challenges that this RA has given out, or keeps to give out; never to be read from here again."""
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(128), nullable=False, unique=True),
+    sa.Column("digest", DIGEST, nullable=False, unique=True),
+    sa.Column("roles", sa.JSON, nullable=False),
+    # The profiles that it is good for; None: all of them.
+    sa.Column("profiles", sa.JSON),
+    sa.Column("made", Moment, nullable=False),
+    sa.Column("expires", Moment),
+    sa.Column("revoked", Moment),
+)
+"""Who may use the administration's listener, and for what (AC-119, AC-124)."""
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("transaction", sa.String(16), primary_key=True),
+    # What is counted: "subject", "name", "key", "device" or "challenge".
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("value", DIGEST, primary_key=True),
+    sa.Column("profile", sa.String(64), nullable=False),
+    sa.Column("public_key", DIGEST, nullable=False),
+    sa.Column("made", Moment, nullable=False),
+    # When the certificate ends; None while there is none yet. What was refused claims nothing.
+    sa.Column("ends", Moment, index=True),
+    sa.Index("claims_value", "kind", "value"),
+)
+"""What requests under way and certificates that are valid stand for, so that it can be counted and kept unique."""
+
+gates = sa.Table(
+    "gates",
+    metadata,
+    sa.Column("gate", DIGEST, primary_key=True),
+    sa.Column("passed", Moment, nullable=False, index=True),
+)
+"""Rows that are locked while what they stand for is counted: two requests never count each other out (DR-7)."""
+
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("transaction", sa.String(16), sa.ForeignKey("transactions.id"), nullable=False, index=True),
+    sa.Column("provider", sa.String(64), nullable=False),
+    # "issued" or "refused".
+    sa.Column("event", sa.String(16), nullable=False),
+    sa.Column("made", Moment, nullable=False),
+    sa.Column("next_at", Moment, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+"""What providers of challenges have still to be told; written in the commit of what they are told of."""
 
 approvals = sa.Table(
     "approvals",

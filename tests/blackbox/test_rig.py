@@ -277,14 +277,15 @@ TAMPERINGS = {
     "I1: an audit record that comes too late": ("UPDATE audit SET at = at + 60000", "I1"),
     "I1: a held request that nobody has approved": ("UPDATE audit SET event = 'held' WHERE event = 'authorised'", "I1"),
     "I2: one credential for two keys": (
-        "INSERT INTO reservations VALUES ('static', zeroblob(32), 'x', 0)",
+        "INSERT INTO reservations VALUES ('static', 0, zeroblob(32), 'x', 0)",
         "I2",
     ),
     "I4: an intent that was begun twice": (
         "INSERT INTO transactions SELECT 'second', profile, upstream, state, credential, NULL, message, attempt + 1,"
         " client_transaction, signer_key, public_key, csr, csr_digest, subject, names, source, challenge, 'x',"
         " signer_key_id, signer_certificate, sends, polls, received, changed, next_at, expires, owner, lease_ends,"
-        " fence, certificate, certificate_ends, misissued, fail_info, reason, attention, approvals, quarantine"
+        " fence, certificate, certificate_ends, misissued, fail_info, reason, attention, approvals, device,"
+        " notify, policy, quarantine"
         " FROM transactions",
         "I4",
     ),

@@ -31,7 +31,7 @@ from scepra.scep.algorithm import Algorithms, ContentCipher, Digest, Floor, KeyT
 from tests.config.sample import ENVIRONMENT, MINIMAL, PASSWORD, altered, reading, said
 
 EVERY_FAULT = """\
-listen: {scep: tcp:http, admin: 8081}
+listen: {scep: tcp:http, ocsp: 8081}
 limits:
   boddy: 5
   idle: 30
@@ -64,7 +64,7 @@ def test_all_at_once() -> None:
     """One reading tells every mistake, each at its line and column with its dotted path."""
     assert said(EVERY_FAULT) == [
         "1:10: listen.scep: expected tcp:PORT, perhaps with :interface=ADDRESS",
-        "1:26: listen.admin: unknown key",
+        "1:26: listen.ocsp: unknown key",
         "3:3: limits.boddy: unknown key; did you mean 'body'?",
         "4:3: limits.idle: expected a duration such as 500ms, 30s, 5m, 1h or 30d",
         "5:3: limits.connections: must be at least 1",
@@ -149,7 +149,7 @@ def test_sections_that_are_right_are_compared_even_beside_wrong_ones() -> None:
         ]),
         ("{type: static, environment: CHALLENGE}", "static", ["11:5: profiles.wifi.challenge: expected a mapping"]),
         ("type: static", "type: statik", [
-            "11:17: profiles.wifi.challenge.type: expected 'static' or 'none'; did you mean 'static'?",
+            "11:17: profiles.wifi.challenge.type: expected 'static' or 'none' or 'minted' or 'any-of' or 'all-of'; did you mean 'static'?",
         ]),
         ("{type: static, environment: CHALLENGE}", "{type: none}", [
             "11:5: profiles.wifi.challenge.anyone-may-enrol-without-a-challenge: required key is missing",

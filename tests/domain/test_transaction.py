@@ -102,6 +102,9 @@ def transaction(state: State, *, ends: datetime | None = None) -> Transaction:
         reason="",
         attention="",
         approvals=0,
+        device="",
+        notify=(),
+        policy="",
     )
 
 

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from scepra.config.store import Retention
-from scepra.enrolment import ChallengeAccepted, ChallengeRefused, EnrolmentRequest, Verdict
+from scepra.enrolment import ChallengeAccepted, ChallengeRefused, EnrolmentRequest, Reservation, Verdict
 from scepra.housekeeper import Housekeeper
 from scepra.lab.behaviour import PERMISSIVE
 from scepra.lab.service import CertificationService, Received
@@ -249,4 +249,5 @@ class OneTime:
         self.checked += 1
         if self.expired:
             return ChallengeRefused("it has expired")
-        return ChallengeAccepted(f"one-time {request.csr.challenge_password}", once=True)
+        name = f"one-time {request.csr.challenge_password}"
+        return ChallengeAccepted(name, (Reservation(name),))

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseFailed
 
 from scepra.config.store import Retention, Store
-from scepra.enrolment import ChallengeAccepted, ChallengeRefused, EnrolmentRequest, Verdict
+from scepra.enrolment import ChallengeAccepted, ChallengeRefused, EnrolmentRequest, Reservation, Verdict
 from scepra.errors import FailInfo, ScepError
 from scepra.housekeeper import Housekeeper
 from scepra.lab import CertificationService
@@ -96,9 +96,9 @@ class Challenges:
     async def check(self, request: EnrolmentRequest) -> Verdict:
         """As a provider."""
         challenge = request.csr.challenge_password or ""
-        return (
-            ChallengeRefused("it has expired") if self.expired(challenge) else ChallengeAccepted(challenge, once=True)
-        )
+        if self.expired(challenge):
+            return ChallengeRefused("it has expired")
+        return ChallengeAccepted(challenge, (Reservation(challenge),))
 
 
 @dataclass(slots=True)

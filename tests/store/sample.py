@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from scepra.config.store import Store
+from scepra.enrolment import Reservation
 from scepra.scep.certificate import Certificate
 from scepra.store import intents, leases, outcomes
 from scepra.store.database import Database
@@ -46,6 +47,7 @@ def intent(
     state: State = State.SENDING,
     routes: Sequence[str] = ("route",),
     once: str | None = None,
+    reserve: tuple[Reservation, ...] = (),
     at: datetime = NOW,
     **changes: Any,
 ) -> Intent:
@@ -82,12 +84,15 @@ def intent(
         "reason": "",
         "attention": "",
         "approvals": 1 if state is State.HELD else 0,
+        "device": "",
+        "notify": [],
+        "policy": "0123456789abcdef",
     } | changes
     return Intent(
         digest(f"{request} {key}"),
         values,
         tuple(map(digest, routes)),
-        once,
+        reserve or ((Reservation(once),) if once is not None else ()),
         "process" if sending else None,
         at + LEASE if sending else None,
         {"profile": "wifi"},

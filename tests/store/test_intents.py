@@ -19,11 +19,20 @@ from tests.rig.material import DAY
 from tests.rig.material import NOW as MADE
 from tests.store.sample import HOUR, NOW, Bench, again, certificate, digest, intent, just_before, together
 
+USED = Taken("code", "used by another key before")
+
 
 @pytest.mark.proves("RA-25")
 def test_what_is_recorded_is_read_as_it_was(bench: Bench) -> None:
     """Every value of an intent comes back as it was written, with its audit record beside it."""
-    what = intent(names=["dns:ä", "ip:#01"], signer_certificate=b"\0\xff", challenge="c" * 128, source="s" * 64)
+    what = intent(
+        names=["dns:ä", "ip:#01"],
+        signer_certificate=b"\0\xff",
+        challenge="c" * 128,
+        source="s" * 64,
+        device="d" * 128,
+        notify=["webhook", "intune"],
+    )
     recorded = bench(intents.record, what, NOW)
     assert isinstance(recorded, Recorded)
     assert recorded.new
@@ -31,9 +40,13 @@ def test_what_is_recorded_is_read_as_it_was(bench: Bench) -> None:
     assert stored == recorded.transaction
     for name, value in what.values.items():
         read = getattr(stored, name)
-        assert {"state": stored.state.value, "credential": stored.credential.value, "names": list(stored.names)}.get(
-            name, read
-        ) == value
+        as_written = {
+            "state": stored.state.value,
+            "credential": stored.credential.value,
+            "names": list(stored.names),
+            "notify": list(stored.notify),
+        }
+        assert as_written.get(name, read) == value
     assert (stored.state, stored.credential) == (State.SENDING, Credential.INITIAL)
     assert (stored.certificate, stored.certificate_ends, stored.fail_info) == (None, None, None)
     (row,) = bench.rows("transactions")
@@ -188,7 +201,7 @@ def test_fifty_keys_and_one_credential(bench: Bench) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda each: bench(intents.record, each, NOW), wanted))
     (won,) = [each for each in made if isinstance(each, Recorded)]
-    assert [each for each in made if each == Taken()] == [Taken()] * 49
+    assert [each for each in made if isinstance(each, Taken)] == [USED] * 49
     (row,) = bench.rows("reservations")
     assert (row["credential"], row["public_key"], row["transaction"]) == (
         "code",
@@ -205,7 +218,7 @@ def test_a_credential_stays_with_its_key(bench: Bench) -> None:
     assert bench.record(again(intent(once="code")), NOW + HOUR).attempt == 1
     assert bench.record(request="something else", once="code").attempt == 0
     before = bench.content()
-    assert bench(intents.record, intent(key="another", once="code"), NOW + HOUR) == Taken()
+    assert bench(intents.record, intent(key="another", once="code"), NOW + HOUR) == USED
     assert bench.content() == before
     assert bench.record(key="another", once="another code").state is State.SENDING
 
