@@ -41,7 +41,7 @@ from scepra.renewal import RenewalRules
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Keyring
 from scepra.signing import StoredKeys
-from scepra.store import challenges
+from scepra.store import challenges, tokens
 from scepra.store.challenges import Challenge
 from scepra.store.database import Database, ThreadedDatabase
 from scepra.store.engine import create_engine, create_file
@@ -50,6 +50,9 @@ from scepra.store.schema import Migration, Newer
 from scepra.store.vault import Vault, read_vault
 from scepra.upstream.client import Upstream, utc_now
 from scepra.upstream.signer import EphemeralSelfSigned, RACertificate, UpstreamSigner
+from scepra.web.admin.challenges import ChallengesAPI
+from scepra.web.admin.resource import AdminResource
+from scepra.web.admin.route import Registry
 from scepra.web.drain import Front
 from scepra.web.limits import Limits
 from scepra.web.resource import ScepResource
@@ -65,8 +68,11 @@ STORE_THREADS = 4
 """How many threads use a database server at once."""
 STORE_QUEUE = 1000
 """How many calls may wait for the database."""
+ADMIN_LIMITS = Limits(request_target=2048, body=65536, connections=64, connections_per_address=64)
+"""What bounds a client of the administration."""
 LOST = 3
-"""The exit status after the database has been deleted or replaced under us."""
+"""The exit status of a worker after which none would fare better: the database has been deleted or replaced under it,
+or it cannot listen."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -98,6 +104,7 @@ def assemble(
     reactor: Reactor,
     now: Callable[[], datetime] = utc_now,
     sockets: Sequence[socket] | None = None,
+    administers: bool = True,
 ) -> IService:
     """The whole RA as one service: keys are read here, the network is touched when it starts.
 
@@ -109,6 +116,7 @@ def assemble(
         now: the time of day, UTC.
         sockets: a worker's: they listen already, in place of the configured endpoints, and the worker takes its share
             of all connections.
+        administers: whether it listens for the administration too; of several workers, one does.
 
     Raises:
         ConfigError: keys or certificates cannot be used, with every problem found.
@@ -144,8 +152,25 @@ def assemble(
         ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.scep]
     else:
         ports = [partial(_adopt, reactor, each) for each in sockets]
-    Front(ports, site, resource, reactor, settings.shutdown_grace).setServiceParent(service)
+    Front(ports, site, resource.operations, reactor, settings.shutdown_grace).setServiceParent(service)
+    if settings.listen.admin and administers:
+        _administration(settings, Ground(database, vault, reactor, now)).setServiceParent(service)
     return service
+
+
+def _administration(settings: model.Config, ground: Ground) -> IService:
+    """The listener of the administration."""
+    api = ChallengesAPI(settings.profiles, ground.database, ground.vault, ground.now)
+    resource = AdminResource(Registry(api.routes), partial(_find_token, ground), ground.now)
+    reactor = cast(Reactor, ground.reactor)
+    site = BoundedSite(resource, ADMIN_LIMITS, reactor)
+    ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.administration]
+    return Front(ports, site, resource.operations, reactor, settings.shutdown_grace)
+
+
+async def _find_token(ground: Ground, text: str) -> tokens.Token | None:
+    """The token that is kept for a text, good or not."""
+    return await ground.database.read(tokens.find, tokens.digest(ground.vault, text))
 
 
 async def _adopt(reactor: Reactor, listening: socket, site: BoundedSite) -> IListeningPort:

@@ -14,6 +14,7 @@ class LazyGroup(click.Group):
     """A group that knows its commands by name and imports the chosen one."""
 
     modules: ClassVar[dict[str, tuple[str, str]]] = {
+        "challenge": ("scepra.cli.challenge:challenge", "Make challenges for somebody; list and revoke them."),
         "check-config": ("scepra.cli.config:check_config", "Check a configuration file, its keys and certificates."),
         "config": ("scepra.cli.config:config", "Tell about the configuration's form."),
         "decide": ("scepra.cli.decide:decide", "Show the policy's verdict on a CSR, rule by rule, sending nothing."),
@@ -22,6 +23,7 @@ class LazyGroup(click.Group):
         "inspect": ("scepra.cli.inspect:inspect", "Decode SCEP messages, CSRs, CA certificates and query strings."),
         "lab-ca": ("scepra.cli.lab_ca:lab_ca", "Serve a small SCEP CA for trials."),
         "pending": ("scepra.cli.pending:pending", "List what waits for people, and approve or deny it."),
+        "token": ("scepra.cli.token:token", "Say who may use the administration, and for what."),
         "transactions": ("scepra.cli.transactions:transactions", "Show where enrolments stand; deal with stuck ones."),
     }
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from scepra.config.challenge import StaticChallenge
+from scepra.config.challenge import AllOf, AnyOf, MintedChallenge, NoChallenge, StaticChallenge, singles
 from scepra.config.document import Path
 from scepra.config.model import Limits, Listen
 from scepra.config.profile import Profile
@@ -57,6 +57,7 @@ def check(sections: Sections) -> Iterator[Finding]:
     """Every finding between and within the sections."""
     if sections.listen is not None:
         yield from _workers(sections.listen, sections.workers)
+        yield from _administration(sections.listen)
     if sections.limits is not None:
         yield from _limits(sections.limits)
     if sections.store is not None:
@@ -82,6 +83,16 @@ def check(sections: Sections) -> Iterator[Finding]:
 def _workers(listen: Listen, workers: int | None) -> Iterator[Finding]:
     if workers is not None and workers > 1 and not listen.shareable:
         yield Finding(("workers",), "several processes can share no endpoints under listen but those of tcp:PORT")
+
+
+def _administration(listen: Listen) -> Iterator[Finding]:
+    for index, endpoint in enumerate(listen.administration):
+        on_this_machine = "interface=127.0.0.1" in endpoint or "interface=localhost" in endpoint
+        if endpoint.startswith("tcp:") and not on_this_machine:
+            sentence = (
+                "tokens and challenges travel in clear to other machines: use ssl:PORT:privateKey=...:certKey=..."
+            )
+            yield Finding(("listen", "admin", index), sentence, "warning")
 
 
 def _limits(limits: Limits) -> Iterator[Finding]:
@@ -150,7 +161,7 @@ def _profile(name: str, profile: Profile, sections: Sections) -> Iterator[Findin
         yield Finding((*path, "polling"), "must be true: what the rule hold keeps back can only be polled for")
     yield from _legacy(path, profile.legacy)
     yield from _renewal(path, profile, sections.upstreams.get(profile.upstream))
-    yield from _challenge((*path, "challenge"), profile)
+    yield from _challenge((*path, "challenge"), profile, sections)
     for opening in openness(profile.policy):
         yield Finding((*path, "policy", *opening.path), opening.sentence, "warning")
 
@@ -172,11 +183,32 @@ def _renewal(path: Path, profile: Profile, upstream: Upstream | None) -> Iterato
         )
 
 
-def _challenge(path: Path, profile: Profile) -> Iterator[Finding]:
-    challenge = profile.challenge
-    if not isinstance(challenge, StaticChallenge):
-        yield Finding(path, "anyone who reaches this profile may enrol, as far as its policy lets them", "warning")
-        return
+def _challenge(path: Path, profile: Profile, sections: Sections) -> Iterator[Finding]:
+    several = isinstance(profile.challenge, AnyOf | AllOf)
+    for index, challenge in enumerate(singles(profile.challenge)):
+        where: Path = (*path, "providers", index) if several else path
+        match challenge:
+            case NoChallenge():
+                sentence = "anyone who reaches this profile may enrol, as far as its policy lets them"
+                yield Finding(where, sentence, "warning")
+            case StaticChallenge():
+                yield from _static(where, challenge)
+            case MintedChallenge():
+                yield from _minted(where, challenge, profile, sections)
+
+
+def _minted(path: Path, challenge: MintedChallenge, profile: Profile, sections: Sections) -> Iterator[Finding]:
+    if challenge.lifetime > challenge.longest:
+        yield Finding((*path, "lifetime"), "longer than longest")
+    if sections.store is not None and challenge.longest > sections.store.retention.challenges:
+        yield Finding((*path, "longest"), "longer than used challenges are kept (store: retention)")
+    upstream = sections.upstreams.get(profile.upstream)
+    if upstream is not None and upstream.authorisation == "challenge":
+        sentence = f"the upstream {profile.upstream} asks for a challenge, and does not know those that the RA makes"
+        yield Finding((*path, "type"), sentence)
+
+
+def _static(path: Path, challenge: StaticChallenge) -> Iterator[Finding]:
     source = next(
         key
         for key, secret in (

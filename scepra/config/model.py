@@ -22,7 +22,7 @@ from scepra.config.secret import Secret
 from scepra.config.section import Section
 from scepra.config.store import Retention, Store
 from scepra.config.upstream import CertificateSigner, EphemeralSigner, Queue, Upstream
-from scepra.config.value import Count, Distinct, Endpoint, Label, Listed, Network, Octets, Seconds
+from scepra.config.value import Count, Distinct, Endpoint, Label, Listed, Network, Octets, Seconds, on_loopback
 
 MOST_WORKERS = 64
 Workers = Annotated[Count, Field(le=MOST_WORKERS)]
@@ -44,6 +44,11 @@ class Listen(Section):
         default=(),
         description="Addresses of reverse proxies whose X-Forwarded-For is believed; from others it is ignored.",
     )
+
+    @property
+    def administration(self) -> tuple[str, ...]:
+        """The endpoints for the administration as Twisted reads them, with the interface that they are on."""
+        return tuple(on_loopback(endpoint) for endpoint in self.admin)
 
     @property
     def shareable(self) -> bool:

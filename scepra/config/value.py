@@ -55,6 +55,14 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def on_loopback(endpoint: str) -> str:
+    """An endpoint that is on this machine only, unless it says otherwise."""
+    kind, *rest = _COLON.split(endpoint)
+    if kind not in ("tcp", "ssl") or any(part.startswith("interface=") for part in rest):
+        return endpoint
+    return f"{endpoint}:interface=127.0.0.1"
+
+
 def _path(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, Path):
         return value
@@ -83,4 +91,5 @@ __all__ = [
     "Seconds",
     "Text",
     "Url",
+    "on_loopback",
 ]

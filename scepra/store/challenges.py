@@ -109,11 +109,21 @@ def misused(connection: sa.Connection, identifier: str, now: datetime) -> bool:
     return True
 
 
-def revoke(connection: sa.Connection, identifier: str, person: str, why: str, now: datetime) -> bool:
-    """Let nobody use a challenge from now on who has not used it yet; whether there was one to revoke."""
-    changed = connection.execute(
-        sa.update(challenges).where(challenges.c.id == identifier, challenges.c.revoked.is_(None)).values(revoked=now)
-    )
+def revoke(
+    connection: sa.Connection, identifier: str, profiles: frozenset[str] | None, person: str, why: str, now: datetime
+) -> bool:
+    """Let nobody use a challenge from now on who has not used it yet.
+
+    Args:
+        profiles: of which profiles it may be; None: of any.
+
+    Returns:
+        Whether there was one to revoke.
+    """
+    statement = sa.update(challenges).where(challenges.c.id == identifier, challenges.c.revoked.is_(None))
+    if profiles is not None:
+        statement = statement.where(challenges.c.profile.in_(sorted(profiles)))
+    changed = connection.execute(statement.values(revoked=now))
     if changed.rowcount:
         note(connection, identifier, "revoked", now, {"challenge": identifier, "person": person, "why": why})
     return bool(changed.rowcount)

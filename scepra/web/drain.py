@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
@@ -10,8 +11,8 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime, IReadDescr
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from scepra.web.resource import ScepResource
 from scepra.web.site import BoundedSite
+from scepra.web.underway import UnderWay
 
 log = Logger()
 
@@ -29,19 +30,24 @@ class Front(Service):
     """
 
     def __init__(
-        self, ports: Sequence[Listen], site: BoundedSite, resource: ScepResource, reactor: IReactorTime, grace: float
+        self,
+        ports: Sequence[Listen],
+        site: BoundedSite,
+        operations: UnderWay[Any],
+        reactor: IReactorTime,
+        grace: float,
     ) -> None:
         """
         Args:
             ports: where it listens.
             site: the factory for all of them.
-            resource: what the site serves.
+            operations: what the site's resource has under way.
             reactor: the clock.
             grace: how long what is under way may take to end, in seconds.
         """
         self._listen = ports
         self._site = site
-        self._resource = resource
+        self._operations = operations
         self._reactor = reactor
         self._grace = grace
         self._ports: list[IListeningPort] = []
@@ -65,7 +71,7 @@ class Front(Service):
         return Deferred.fromCoroutine(self._drain())
 
     async def _drain(self) -> None:
-        site, operations = self._site, self._resource.operations
+        site, operations = self._site, self._operations
         for port in self._ports:
             self._take_in(port)
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])

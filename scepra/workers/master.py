@@ -194,10 +194,10 @@ class Master(Service):
             force.cancel()
 
     def _end(self) -> None:
-        """End as the worker did that has lost the database."""
+        """End as the worker did that nothing can be done for."""
         if self.running and not self._ending:
             self._ending = True
-            log.critical("a worker has lost the database: stopping")
+            log.critical("a worker has ended for good: stopping")
             # After everything else has ended.
             self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, LOST)
             self._reactor.stop()

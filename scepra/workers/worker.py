@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any, cast
 
+from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogBeginner
 
 from scepra.workers.master import FIRST_SOCKET
@@ -74,7 +75,7 @@ def _begin_log() -> Outlet:
 def _serve(source: Source) -> None:
     from twisted.internet import reactor as installed
 
-    from scepra.app import assemble
+    from scepra.app import LOST, assemble
     from scepra.errors import ConfigError
 
     reactor: Any = installed
@@ -84,11 +85,16 @@ def _serve(source: Source) -> None:
         raise SystemExit("\n".join(map(str, reading.problems)))
     sockets = [socket.socket(fileno=FIRST_SOCKET + index) for index in range(len(reading.config.listen.scep))]
     try:
-        service = assemble(reading.config, reactor, sockets=sockets)
+        service = assemble(reading.config, reactor, sockets=sockets, administers=sys.argv[1] == "1")
     except ConfigError as error:
         raise SystemExit(str(error)) from None
     Signals(reactor, (signal.SIGTERM,)).startService()
-    service.privilegedStartService()
+    try:
+        service.privilegedStartService()
+    except CannotListenError as error:
+        # Nobody but this worker listens for the administration; the next would find the port taken too (FT-61).
+        print(error)
+        raise SystemExit(LOST) from None
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()

@@ -15,6 +15,7 @@ from scepra.web.limits import Limits
 from scepra.web.resource import ScepResource
 from scepra.web.routes import Route, Routes
 from scepra.web.site import BoundedSite
+from scepra.web.underway import UnderWay
 from tests.web.authority import Fake
 from tests.web.wire import TLS, Connection, Wire, request
 
@@ -48,7 +49,7 @@ class Ending:
         resource = ScepResource(Routes([Route(self.authority, ["/scep"])]))
         self.wire = Wire(resource, replace(Limits(), connections_per_address=100))
         self.port = Port()
-        self.front = Front([self.listen], self.wire.site, resource, self.wire.clock, grace)
+        self.front = Front([self.listen], self.wire.site, resource.operations, self.wire.clock, grace)
         self.front.privilegedStartService()
         self.front.startService()
         self.stopped: list[object] = []
@@ -209,7 +210,7 @@ def test_a_port_that_is_taken_is_told() -> None:
         raise CannotListenError("", 80, OSError("taken"))
 
     ending = Ending()
-    front = Front([ending.listen, taken], ending.wire.site, ScepResource(Routes([])), ending.wire.clock, GRACE)
+    front = Front([ending.listen, taken], ending.wire.site, UnderWay(), ending.wire.clock, GRACE)
     with pytest.raises(CannotListenError):
         front.privilegedStartService()
     front.stopService()
