@@ -16,7 +16,7 @@ from scepra.scep import der, oid
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.name import GeneralName
 
-LONGEST = 255
+LONGEST, LONGEST_DEVICE = 255, 128
 MOST = 32
 
 _COMMON_NAME, _SERIAL_NUMBER = oid.encode("2.5.4.3"), oid.encode("2.5.4.5")
@@ -81,7 +81,7 @@ class Binding:
             yield "there is no common name"
         for name in csr.alternative_names:
             if not self._may_name(name):
-                yield f"a {name.kind} name is another"
+                yield f"a name of the type {name.kind} is another"
         for extension in csr.extensions:
             if extension.oid == _SECURITY and (not self.sid or _sid(extension.value) != self.sid):
                 yield "the security identifier is another"
@@ -123,7 +123,7 @@ class Binding:
         """
         values: dict[str, Any] = {}
         for key, value in data.items():
-            if key in _TEXTS and _is_text(value):
+            if key in _TEXTS and _is_text(value) and (key != "device" or len(value) <= LONGEST_DEVICE):
                 values[key] = value
             elif key in _LISTS and isinstance(value, list | tuple) and len(value) <= MOST and all(map(_is_text, value)):
                 values[key] = tuple(value)
