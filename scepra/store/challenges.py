@@ -140,7 +140,7 @@ def listing(
     """
     used = (
         sa.select(sa.func.count())
-        .where(reservations.c.credential == sa.func.concat(challenges.c.origin, " ", challenges.c.id))
+        .where(reservations.c.credential == challenges.c.origin + " " + challenges.c.id)
         .scalar_subquery()
     )
     query = sa.select(*_COLUMNS, used).order_by(challenges.c.made.desc(), challenges.c.id).limit(limit)
