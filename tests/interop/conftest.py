@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -69,11 +70,12 @@ class MakeClient(Protocol):
 
 @pytest.fixture
 def client(sandbox: Sandbox, tmp_path: Path) -> MakeClient:
-    """Makes clients; a test has at most one of each kind."""
+    """Makes clients."""
+    numbers = count(1)
 
     def make(kind: type[Client], root: Path | None = None) -> Client:
         require(kind)
-        directory = tmp_path / kind.name
+        directory = tmp_path / f"{kind.name}-{next(numbers)}"
         directory.mkdir()
         return kind(sandbox, directory, root)
 

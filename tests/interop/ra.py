@@ -47,6 +47,7 @@ class RegistrationAuthority:
 
     def __init__(self, sandbox: Sandbox, directory: Path, authority: Authority) -> None:
         self._port = sandbox.free_port()
+        self._sandbox, self._directory = sandbox, directory
         (directory / "challenge.txt").touch(mode=0o600)
         (directory / "challenge.txt").write_text(CHALLENGE + "\n")
         identities = {
@@ -57,7 +58,7 @@ class RegistrationAuthority:
             },
         }
         write_pem(directory / "issuer.crt", authority.issuer)
-        configuration = directory / "scepra.yaml"
+        configuration = self._configuration = directory / "scepra.yaml"
         configuration.write_text(yaml.safe_dump(self._settings(authority, identities), sort_keys=False))
         self.server: Server = sandbox.serve(
             [Path(sys.executable).with_name("twistd"), "-n", "--pidfile=", "scepra", "--config", configuration],
@@ -69,6 +70,18 @@ class RegistrationAuthority:
 
     def url(self, form: str, transport: str, algorithms: str = "modern") -> str:
         return f"http://127.0.0.1:{self._port}{_path(form, transport, algorithms)}"
+
+    def minting_url(self, algorithms: str) -> str:
+        """Of a profile whose challenges are minted; there is none in front of a CA that has challenges of its own."""
+        return f"http://127.0.0.1:{self._port}/scep/minted/{algorithms}"
+
+    def mint(self, algorithms: str, common_name: str) -> str:
+        """A challenge for somebody, as an administrator has it made."""
+        names = ["--profile", f"minted-{algorithms}", "--cn", common_name, "--by", "interop"]
+        command = [sys.executable, "-m", "scepra", "challenge", "mint", "--config", self._configuration, *names]
+        made = self._sandbox.run(command, directory=self._directory, environment={"PYTHONPATH": str(ROOT)})
+        assert made.code == 0, made.text
+        return made.text.split()[0]
 
     def _answers(self, sandbox: Sandbox, directory: Path) -> bool:
         """Whether the RA has the CA's certificates already: it listens before it does."""
@@ -101,8 +114,25 @@ class RegistrationAuthority:
                     **({"legacy": ["DES-CBC"]} if algorithms == "des" else renewal),
                 }
                 for algorithms, form, transport in product(ALGORITHMS, FORMS, TRANSPORTS)
-            },
+            }
+            | ({} if authority.challenge else _minting(identities["split"])),
         }
+
+
+def _minting(identity: Any) -> dict[str, Any]:
+    """Profiles with challenges that the RA gives out; DES on one of its own."""
+    return {
+        f"minted-{algorithms}": {
+            "paths": [f"/scep/minted/{algorithms}"],
+            "upstream": "ca",
+            "ra": identity,
+            "challenge": {"type": "minted", "bind": ["common-name"]},
+            "ca-certificates": {"root": True},
+            "policy": POLICY,
+            "legacy": ["DES-CBC"] if algorithms == "des" else [],
+        }
+        for algorithms in ALGORITHMS
+    }
 
 
 def _path(form: str, transport: str, algorithms: str) -> str:

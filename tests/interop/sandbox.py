@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-START_DEADLINE = 30.0
-RUN_DEADLINE = 60.0
+START_DEADLINE = 120.0
+RUN_DEADLINE = 120.0
 _LISTEN = "0A"
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 

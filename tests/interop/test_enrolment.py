@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from cryptography.x509.oid import NameOID
 
-from .authorities import Authority
+from .authorities import Authority, ScepServer
 from .clients import Certmonger, Client, PyScep, ScepClient, StrongSwan
 from .conftest import MakeClient
 from .ra import CHALLENGE, FORMS, INSIDE, OUTSIDE, RegistrationAuthority
@@ -79,6 +79,28 @@ def test_name_outside_policy_is_refused(
     assert not result.issued
     assert way.client.bad_request in result.text, result.text
     assert authority.operations() == before
+
+
+@pytest.mark.proves("DR-17", "AC-091", "SEC-05", "SEC-06")
+@pytest.mark.parametrize("authority", [ScepServer], ids=lambda kind: kind.name, indirect=True)
+@pytest.mark.parametrize("kind", [StrongSwan, Certmonger, ScepClient, PyScep], ids=lambda kind: kind.name)
+def test_enrols_with_a_minted_challenge(
+    kind: type[Client], authority: Authority, ra: RegistrationAuthority, client: MakeClient
+) -> None:
+    """A client enrols with a challenge that was made for its name, once: another name and another key are refused. The
+    CA has no challenges of its own, which it would miss."""
+    challenge = ra.mint(kind.algorithms, INSIDE)
+    url = ra.minting_url(kind.algorithms)
+    before = authority.operations()
+    stranger = client(kind, authority.root_file).enrol(url, "dev2.example.org", challenge)
+    assert not stranger.issued
+    assert kind.bad_request in stranger.text, stranger.text
+    assert authority.operations() == before
+    result = client(kind, authority.root_file).enrol(url, INSIDE, challenge)
+    assert result.certificate is not None, result.text + ra.server.output()
+    after = authority.operations()
+    assert not client(kind, authority.root_file).enrol(url, INSIDE, challenge).issued
+    assert authority.operations() == after
 
 
 @pytest.mark.proves("SEC-01")

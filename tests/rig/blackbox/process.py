@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 30.0
+PATIENCE = 90.0
 """How long anything may take, in seconds, that should not take long."""
 
 _PAUSE = 0.01
