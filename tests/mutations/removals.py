@@ -183,11 +183,11 @@ REMOVALS = (
         ("tests/ra/test_challenges.py", "tests/ra/test_minted.py"),
     ),
     Removal(
-        "an empty challenge is compared",
-        "scepra/challenge/minted.py",
-        '        if not given:\n            return ChallengeRefused("no challenge", foreign=True)\n',
-        "        assert given is not None\n",
-        ("tests/ra/test_minted.py",),
+        "a wrong shared challenge is as good as the right one",
+        "scepra/challenge/static.py",
+        '        if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._secret):\n',
+        "        if False:\n",
+        ("tests/ra/test_challenges.py",),
     ),
     Removal(
         "a challenge is good on any profile",

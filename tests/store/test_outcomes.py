@@ -106,6 +106,19 @@ def test_whoever_was_overtaken_writes_nothing(bench: Bench, event: Event) -> Non
     assert bench.content() == before
 
 
+@pytest.mark.proves("FT-43", "I4", "DR-10")
+@pytest.mark.parametrize("event", [Event.GRANTED, Event.PENDED, Event.REFUSED, Event.LOST])
+def test_the_fence_alone_keeps_out_who_was_overtaken(bench: Bench, event: Event) -> None:
+    """What waits is in the same state when another process has taken it up: the one that had it before is late."""
+    waiting = bench.happen(bench.record(), Event.PENDED, next_at=NOW)
+    slow = bench.claim(waiting, NOW, "slow")
+    fast = bench.claim(slow, NOW + LEASE, "fast")
+    assert (slow.state, slow.fence + 1) == (fast.state, fast.fence)
+    before = bench.content()
+    assert bench.apply(slow, event, certificate=certificate() if event is Event.GRANTED else None) is None
+    assert bench.content() == before
+
+
 @pytest.mark.proves("FT-43", "I5")
 @pytest.mark.parametrize("event", Event)
 def test_a_grant_cannot_be_undone(bench: Bench, event: Event) -> None:
