@@ -61,13 +61,19 @@ class UpstreamError(Exception):
         upstream: its configured name.
         reason: one lower-case sentence for the log; no secrets.
         sent: False when certainly no byte of the request left; True when the outcome is unknown.
+        pause: for how many seconds the upstream wants to be left alone, if it has said so.
+        attention: why somebody should look at the configuration; empty if nobody has to.
     """
 
-    def __init__(self, upstream: str, reason: str, *, sent: bool) -> None:
+    def __init__(
+        self, upstream: str, reason: str, *, sent: bool, pause: float | None = None, attention: str = ""
+    ) -> None:
         super().__init__(f"upstream {upstream}: {reason}")
         self.upstream = upstream
         self.reason = reason
         self.sent = sent
+        self.pause = pause
+        self.attention = attention
 
 
 class StoreError(Exception):

@@ -193,16 +193,15 @@ class Forwarding:
             held.upstream_transaction, nonce, view.signers, errand.identity.key, settings.floor, password
         )
         try:
-            return read_cert_rep(answer, expected), view
+            return read_cert_rep(answer.message, expected), view
         except ScepError as error:
             # Certificates of a CA's RA change: look again once, and read the same answer again. Nothing is sent twice
             # (MSG-60).
             try:
                 view = await self.upstream.refresh()
-                return read_cert_rep(answer, replace(expected, signers=view.signers)), view
+                return read_cert_rep(answer.message, replace(expected, signers=view.signers)), view
             except (ScepError, UpstreamError):
-                reason = f"an answer not believed: {error.reason}"
-                raise UpstreamError(held.upstream, reason, sent=True) from error
+                raise self.upstream.disbelieved(answer, f"an answer not believed: {error.reason}") from error
 
     def _believe(self, rep: CertRep, view: UpstreamView, errand: _Errand) -> Outcome:
         """What an authentic answer means (MSG-61, RA-23)."""
@@ -262,7 +261,11 @@ class Forwarding:
         if not error.sent and errand.sends:
             errand.sends = 0
         at = self.now() if held.state is State.SENDING and not error.sent else self._later(held, SOON)
-        return Outcome(event, at, str(error), held.attention, sends=errand.sends, polls=errand.polls)
+        if error.pause is not None:
+            # What was turned away together does not come back together.
+            at = max(at, self.now() + timedelta(seconds=error.pause * random.uniform(1, 1.2)))  # noqa: S311 - no secret
+        attention = error.attention or held.attention
+        return Outcome(event, at, str(error), attention, sends=errand.sends, polls=errand.polls)
 
     async def _overtaken(self, held: Transaction, outcome: Outcome) -> Transaction:
         """Somebody else has taken it up meanwhile: theirs is what counts (FT-13, FT-43)."""

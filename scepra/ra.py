@@ -8,6 +8,7 @@ by what is stored of it, however often it is asked for.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -231,7 +232,11 @@ class RegistrationAuthority:
         if upstream.busy:
             problem = UpstreamError(upstream.name, "as much is under way there as may be at once", sent=False)
         elif not upstream.breaker.admits():
-            problem = upstream.failure or UpstreamError(upstream.name, "it has not answered lately", sent=False)
+            problem = (
+                upstream.failure
+                or upstream.turned_away
+                or UpstreamError(upstream.name, "it has not answered lately", sent=False)
+            )
         else:
             try:
                 await upstream.current()
@@ -348,9 +353,11 @@ class RegistrationAuthority:
     def _unavailable(self, record: Record, reason: str) -> Refused:
         """A bare 503: nothing is decided, and the client may come again."""
         record.outcome, record.reasons = "unavailable", (reason,)
+        # The CA may have said that it takes longer (FT-09).
+        pause = max(self.forwarding.settings.retry_after, self.upstream.breaker.remaining)
         # Spread, so that clients that were turned away together do not come back together.
-        pause = self.forwarding.settings.retry_after * random.uniform(1, 1.5)  # noqa: S311 - no secret hangs on it
-        return Refused(reason, 503, retry_after=round(pause))
+        spread = pause * random.uniform(1, 1.5)  # noqa: S311 - no secret hangs on it
+        return Refused(reason, 503, retry_after=math.ceil(spread))
 
     def _refuse(
         self,

@@ -1,5 +1,5 @@
-"""Whether an upstream is worth asking now: after it could not be reached, it is tried again by one, not by all
-(FT-01)."""
+"""Whether an upstream is worth asking now: after it could not be reached, or turned requests away, it is tried again by
+one, not by all (FT-01, FT-09)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ LOST_IN_A_ROW = 3
 
 
 class Breaker:
-    """Opens when the upstream cannot be reached, or loses several requests in a row; each time for twice as long.
+    """Opens when the upstream cannot be reached, turns requests away, or loses several in a row; each time for twice as
+    long, unless it has said for how long.
 
     Args:
         reactor: the clock.
@@ -24,11 +25,17 @@ class Breaker:
         self._until = float("-inf")
         self._lost = 0
         self._open = False
+        self._turned_away = False
 
     @property
     def trying(self) -> bool:
         """Whether what is asked now is a trial: one request is enough."""
         return self._open
+
+    @property
+    def remaining(self) -> float:
+        """For how many seconds nobody is admitted."""
+        return max(0.0, self._until - self._reactor.seconds()) if self._open else 0.0
 
     def admits(self) -> bool:
         """Whether it may be asked; while it is open, one request may try when a pause is over."""
@@ -41,13 +48,29 @@ class Breaker:
         return True
 
     def answered(self) -> None:
-        """It answered, whatever it said."""
-        self._open, self._lost, self._pause = False, 0, min(FIRST_PAUSE, self._longest)
+        """It answered a request, whatever it said."""
+        self._open, self._turned_away = False, False
+        self._lost, self._pause = 0, min(FIRST_PAUSE, self._longest)
+
+    def seen(self) -> None:
+        """It can be reached, which says nothing of requests that it turns away."""
+        if not self._turned_away:
+            self.answered()
 
     def failed(self, *, sent: bool) -> None:
         """It did not answer; *sent* tells whether it may have been reached."""
         self._lost += 1
+        if not sent:
+            self._turned_away = False
         if self._open or not sent or self._lost >= LOST_IN_A_ROW:
-            self._open = True
-            self._until = self._reactor.seconds() + self._pause
-            self._pause = min(2 * self._pause, self._longest)
+            self._leave_alone(self._pause)
+
+    def turned_away(self, pause: float | None) -> None:
+        """It takes no requests now; *pause* is for how long, if it has said so."""
+        self._turned_away = True
+        self._leave_alone(self._pause if pause is None else max(pause, FIRST_PAUSE))
+
+    def _leave_alone(self, seconds: float) -> None:
+        self._open = True
+        self._until = self._reactor.seconds() + seconds
+        self._pause = min(2 * self._pause, self._longest)

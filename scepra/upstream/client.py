@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from treq.client import HTTPClient
@@ -25,16 +26,20 @@ from scepra.upstream.agent import http_client
 from scepra.upstream.breaker import Breaker
 from scepra.upstream.connection import Limits
 from scepra.upstream.exchange import Exchange, Reply
+from scepra.upstream.pause import read_pause
 from scepra.upstream.view import UpstreamView, build_view, is_ra
 
 log = Logger()
 
 _SIGNED_DATA = der.oid(oid.SIGNED_DATA)
+# What says that somebody has configured something wrong, here or there.
 _HINTS = {
     401: ": it asks for a password that SCEP has no place for",
     403: ": does it know this address?",
     404: ": is this the right path?",
 }
+# What says that it takes no requests now.
+_OVERLOADED = frozenset((429, 503))
 
 
 def utc_now() -> datetime:
@@ -42,11 +47,20 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: a SignedData, unverified, and what it means if that is not believed."""
+
+    message: bytes
+    otherwise: UpstreamError | None = None
+
+
 class Upstream(Service):
     """One SCEP CA.
 
     ``view`` is what is known of it, None before the first success; ``failure`` why the last look failed, None after a
-    success; ``breaker`` whether it is worth asking now.
+    success; ``turned_away`` why it takes no requests, None since it has taken one; ``breaker`` whether it is worth
+    asking now.
 
     Args:
         name: as configured.
@@ -68,6 +82,7 @@ class Upstream(Service):
         self.name: str = name
         self.view: UpstreamView | None = None
         self.failure: UpstreamError | None = None
+        self.turned_away: UpstreamError | None = None
         self._settings = settings
         self._reactor = reactor
         self._now = now
@@ -102,11 +117,15 @@ class Upstream(Service):
         self._shared().addBoth(self._look_again)
 
     def _look_again(self, outcome: UpstreamView | Failure) -> None:
-        """After a failure sooner than after a success."""
-        if isinstance(outcome, Failure) and not outcome.check(UpstreamError):
-            log.failure("looking at upstream {upstream}", outcome, upstream=self.name)
+        """After a failure sooner than after a success; but not before it wants to be asked."""
         settings = self._settings
-        pause = min(settings.retry_after, settings.refresh) if isinstance(outcome, Failure) else settings.refresh
+        pause = settings.refresh
+        if isinstance(outcome, Failure):
+            pause = min(settings.retry_after, settings.refresh)
+            if isinstance(outcome.value, UpstreamError):
+                pause = max(pause, outcome.value.pause or 0.0)
+            else:
+                log.failure("looking at upstream {upstream}", outcome, upstream=self.name)
         if self.running:
             self._timer = self._reactor.callLater(pause, self._look)
 
@@ -121,8 +140,8 @@ class Upstream(Service):
             return view
         try:
             return await self.discover()
-        except UpstreamError:
-            self.breaker.failed(sent=False)
+        except UpstreamError as error:
+            self._note(error)
             raise
 
     async def discover(self) -> UpstreamView:
@@ -150,7 +169,7 @@ class Upstream(Service):
                     raise
         return self.view
 
-    async def operate(self, message: bytes) -> bytes:
+    async def operate(self, message: bytes) -> Answer:
         """Send a pkiMessage, once.
 
         A CA that answers POST with nothing gets the same message by GET, if the transport is "auto" (FT-11); that is
@@ -160,21 +179,44 @@ class Upstream(Service):
             A SignedData, unverified, whatever it came labelled as (FT-10).
 
         Raises:
-            UpstreamError: ``sent`` tells whether the message can have reached the CA.
+            UpstreamError: ``sent`` tells whether the message can have reached the CA, ``pause`` for how long it wants
+                to be left alone, ``attention`` what somebody has to look at.
         """
         view = await self.current()
         self._under_way += 1
         try:
             answer = await self._operate(message, view)
         except UpstreamError as error:
-            self.breaker.failed(sent=error.sent)
+            self._note(error)
             raise
         finally:
             self._under_way -= 1
         self.breaker.answered()
+        self.turned_away = None
         return answer
 
-    async def _operate(self, message: bytes, view: UpstreamView) -> bytes:
+    def disbelieved(self, answer: Answer, reason: str) -> UpstreamError:
+        """What an answer comes to whose message cannot be believed: nothing but its status is left of it (FT-09)."""
+        if answer.otherwise is None:
+            return UpstreamError(self.name, reason, sent=True)
+        self._note(answer.otherwise)
+        return answer.otherwise
+
+    def _note(self, error: UpstreamError) -> None:
+        """Remember that there was no answer, and why."""
+        if error.pause is None and not error.attention:
+            if not error.sent:
+                self.turned_away = None
+            self.breaker.failed(sent=error.sent)
+            return
+        self.turned_away = error
+        self.breaker.turned_away(error.pause)
+        if error.attention:
+            log.error("{attention}", attention=error.attention, upstream=self.name)
+        else:
+            log.warn("{problem}; asked again in {pause:.0f} s", problem=str(error), pause=self.breaker.remaining)
+
+    async def _operate(self, message: bytes, view: UpstreamView) -> Answer:
         if not view.post or self._mute:
             return self._message(await self._exchange.get(OperationKind.PKI_OPERATION, message))
         reply = await self._exchange.post(message)
@@ -184,12 +226,24 @@ class Upstream(Service):
         log.warn("upstream {upstream} answers POST with nothing: from now on it is asked by GET", upstream=self.name)
         return self._message(await self._exchange.get(OperationKind.PKI_OPERATION, message))
 
-    def _message(self, reply: Reply) -> bytes:
+    def _message(self, reply: Reply) -> Answer:
         """The message in an answer; some CAs send FAILURE with status 500 (FT-09)."""
+        otherwise = self._error(reply, "no message", sent=True)
         if not 300 <= reply.status < 400 and is_signed_data(reply.body):
             with suppress(Refused):
-                return trim_message(reply.body)
-        raise UpstreamError(self.name, f"no message but {reply}{_HINTS.get(reply.status, '')}", sent=True)
+                return Answer(trim_message(reply.body), None if reply.status == 200 else otherwise)
+        raise otherwise
+
+    def _error(self, reply: Reply, lacking: str, *, sent: bool) -> UpstreamError:
+        """What an answer means that has not what was asked for."""
+        hint = _HINTS.get(reply.status, "")
+        return UpstreamError(
+            self.name,
+            f"{lacking} but {reply}{hint}",
+            sent=sent,
+            pause=read_pause(reply.retry_after, self._now()) if reply.status in _OVERLOADED else None,
+            attention=f"upstream {self.name} answers with status {reply.status}{hint}" if hint else "",
+        )
 
     def _shared(self) -> Deferred[UpstreamView]:
         waiter: Deferred[UpstreamView] = Deferred()
@@ -210,18 +264,19 @@ class Upstream(Service):
             caps = await self._fetch_caps()
             reply = await self._exchange.get(OperationKind.GET_CA_CERT)
             if reply.status != 200:
-                reason = f"no CA certificates but {reply}{_HINTS.get(reply.status, '')}"
-                raise UpstreamError(self.name, reason, sent=False)
+                raise self._error(reply, "no CA certificates", sent=False)
             view = build_view(self.name, self._settings, caps, reply.body, self._now())
         except UpstreamError as error:
-            self.failure = UpstreamError(self.name, error.reason, sent=False)
+            self.failure = UpstreamError(
+                self.name, error.reason, sent=False, pause=error.pause, attention=error.attention
+            )
             log.error("{problem}", problem=str(self.failure), upstream=self.name)
             raise self.failure from error
         finally:
             self._looked = self._reactor.seconds()
         self._compare(view)
         self.view, self.failure, self._caps = view, None, caps
-        self.breaker.answered()
+        self.breaker.seen()
         return view
 
     async def _fetch_caps(self) -> bytes:

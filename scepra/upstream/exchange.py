@@ -30,11 +30,13 @@ _GET = Headers()
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of any status: its media type (lower case, empty if there is none that can be shown) and its body."""
+    """An answer of any status: its media type (lower case, empty if there is none that can be shown), its body, and its
+    Retry-After as it came, empty if it has none."""
 
     status: int
     media_type: str
     body: bytes
+    retry_after: str = ""
 
     def __str__(self) -> str:
         return f"status {self.status} with {len(self.body)} octets of {self.media_type or 'no media type'}"
@@ -100,12 +102,17 @@ class Exchange:
             raise UpstreamError(self.name, str(error), sent=False) from error
         except Exception as error:
             raise UpstreamError(self.name, _describe(error), sent=True) from error
-        return Reply(response.code, _media_type(response.headers), bytes(body))
+        retry_after = _first(response.headers, "retry-after")
+        return Reply(response.code, _media_type(response.headers), bytes(body), retry_after)
 
 
 def _media_type(headers: Headers) -> str:
-    found = _MEDIA_TYPE.match(headers.getRawHeaders("content-type", [""])[0].strip())
+    found = _MEDIA_TYPE.match(_first(headers, "content-type").strip())
     return found[0].lower() if found else ""
+
+
+def _first(headers: Headers, name: str) -> str:
+    return headers.getRawHeaders(name, [""])[0]
 
 
 def _describe(error: BaseException) -> str:

@@ -5,12 +5,15 @@ What needs sockets and time (a listener that never reads, one octet a second) is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.logger import LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.web.client import PotentialDataLoss, RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
 
@@ -175,14 +178,122 @@ def test_http_errors(either: House, outside: list[str], code: int) -> None:
         "retry-after": "86400",
     }
     house, middle = behind(either, lambda asked: Reply(code, b"no", headers))
+    overloaded = code in (429, 503)
     with denials(house) as deny:
         forge = sound(house)
-        deny.unavailable(forge, f"status {code}")
+        deny.unavailable(forge, f"status {code}", after=600 if overloaded else None)
         middle.script = Asked.pass_on
-        house.reconcile(5)
+        house.reconcile(750 if overloaded else 5)
         granted(house, forge)
     assert not any(name.lower() == b"authorization" for sent in middle.headers for name in sent)
     assert outside == []
+
+
+def _seconds_from_now(house: House) -> str:
+    return "120"
+
+
+def _date_from_now(house: House) -> str:
+    return format_datetime(house.authority.now() + timedelta(seconds=120.9), usegmt=True)
+
+
+@pytest.mark.proves("FT-09", "DR-15", "RA-24", "I3", "I4")
+@pytest.mark.parametrize("code", [429, 503])
+@pytest.mark.parametrize("form", [_seconds_from_now, _date_from_now], ids=["seconds", "date"])
+def test_a_ca_that_says_when_to_come_again_is_left_alone_until_then(
+    either: House, code: int, form: Callable[[House], str]
+) -> None:
+    """Neither the request that it turned away nor any other is sent before that, a look at its certificates changes
+    nothing, and clients who cannot poll are told to stay away for as long. Then one tries, and all go on.
+    """
+    house, middle = behind(either)
+    with denials(house) as deny:
+        middle.script = lambda asked: Reply(code, b"", {"retry-after": form(house)})
+        first, *others = [
+            sound(house, key=key, transaction_id=f"{code} {form.__name__} {number}") for number, key in enumerate(KEYS)
+        ]
+        deny.unavailable(first, f"status {code}", after=120)
+        middle.script = Asked.pass_on
+        asked = len(middle.targets)
+        for other in others:
+            deny.unavailable(other, f"status {code}", reached=0, after=120)
+        run(house.upstream.discover())
+        house.reconcile(118, step=1)
+        assert not [target for target in middle.targets[asked:] if b"PKIOperation" in target]
+        house.reconcile(60)
+        for forge, key in zip((first, *others), KEYS, strict=True):
+            granted(house, forge, key)
+
+
+@pytest.mark.proves("FT-09", "I13")
+def test_what_the_ca_asks_for_is_capped_and_must_make_sense(shared: House) -> None:
+    """A day is ten minutes; what cannot be read, or is said with another status, changes nothing."""
+    for said, code, seconds in (
+        ("86400", 503, 750),
+        ("9" * 30, 503, 5),
+        ("soon", 503, 5),
+        ("-1", 429, 5),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 503, 5),
+        ("86400", 500, 5),
+    ):
+        house, middle = behind(shared, lambda asked, said=said, code=code: Reply(code, b"", {"retry-after": said}))
+        with denials(house) as deny:
+            forge = sound(house)
+            deny.unavailable(forge, f"status {code}")
+            middle.script = Asked.pass_on
+            house.reconcile(seconds)
+            granted(house, forge)
+
+
+@pytest.mark.proves("FT-09", "DR-15", "RA-24", "I3", "I4")
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_a_ca_that_does_not_want_us_is_an_alarm(either: House, code: int) -> None:
+    """An error is logged that names CA and status, somebody is told to look at the transaction, and the CA is tried by
+    one at a time, although it shows its certificates. When it is configured rightly all go on, and nobody has to look
+    any more.
+    """
+    house, middle = behind(either, lambda asked: Reply(code, b"<html>"))
+    with denials(house) as deny:
+        first, *others = [sound(house, key=key, transaction_id=f"{code} {number}") for number, key in enumerate(KEYS)]
+        events = len(house.events)
+        deny.unavailable(first, f"status {code}")
+        alarms = [event for event in house.events[events:] if event["log_level"] is LogLevel.error]
+        assert any(f"upstream ca answers with status {code}: " in formatEvent(event) for event in alarms)
+        held = house.transaction(house.records[-1]["enrolment"])
+        assert held.state is State.UNKNOWN
+        assert f"upstream ca answers with status {code}: " in held.attention
+        run(house.upstream.discover())
+        for other in others:
+            deny.unavailable(other, f"status {code}", reached=0)
+        tried = len(middle.targets)
+        house.reconcile(20)
+        # After 1, 2, 4 and 8 seconds, a poll each.
+        assert 1 <= len(middle.targets) - tried <= 5
+        middle.script = Asked.pass_on
+        house.reconcile(120)
+        for forge, key in zip((first, *others), KEYS, strict=True):
+            granted(house, forge, key)
+        assert house.transaction(held.id).attention == ""
+
+
+@pytest.mark.proves("FT-09", "MSG-60")
+def test_a_body_that_is_not_believed_leaves_the_status(shared: House) -> None:
+    """A CertRep that nobody signed whom we know is none: what counts is that the CA is overloaded."""
+    house, middle = behind(
+        shared,
+        lambda asked: Reply(
+            503,
+            asked.failure("2", key=KEYS[0], signer=own_certificate(KEYS[0])).message(),
+            {"retry-after": "300"},
+        ),
+    )
+    with denials(house) as deny:
+        forge = sound(house)
+        deny.unavailable(forge, "status 503")
+        assert 299 <= house.upstream.breaker.remaining <= 300
+        middle.script = Asked.pass_on
+        house.reconcile(400, step=1)
+        granted(house, forge)
 
 
 @pytest.mark.proves("FT-09", "FT-10", "CERT-14")

@@ -113,11 +113,14 @@ class Denials:
         """Send any HTTP request that is answered by a status alone (D1)."""
         return self._bare(lambda: ask(self.house, method, target, **settings), status, because)
 
-    def unavailable(self, message: Forge, because: str = "", *, reached: int = 1) -> Response:
+    def unavailable(
+        self, message: Forge, because: str = "", *, reached: int = 1, after: float | None = None
+    ) -> Response:
         """Send a message that would be granted, while the CA gives no answer that can be believed (RA-24).
 
         Its client is told to poll or, where the profile's clients cannot, to come again; what needs no CA is served on.
-        That is no refusal: what may have reached the CA is stored, and what nobody will ask for is not.
+        That is no refusal: what may have reached the CA is stored, and what nobody will ask for is not. *after* is how
+        long at least clients are told to stay away; what is configured if None.
         """
         events, forwarded, stored = len(self.house.events), len(self.house.forwarded), self.house.stored
         response = post(self.house, message.message())
@@ -126,8 +129,8 @@ class Denials:
             self._pending(message, response)
         else:
             assert (response.status, response.body) == (503, b""), record
-            after, configured = int(response.headers["retry-after"]), self.house.config.upstreams["ca"].retry_after
-            assert configured <= after <= 1.5 * configured
+            least = self.house.config.upstreams["ca"].retry_after if after is None else after
+            assert least <= int(response.headers["retry-after"]) <= 1.5 * least
         told = "pending" if self.house.authority.profile.polling else "unavailable"
         assert (record["outcome"], record["source"]) == (told, PEER)
         assert any(because in reason for reason in record["reasons"]), record["reasons"]

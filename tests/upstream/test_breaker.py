@@ -96,3 +96,37 @@ def test_the_first_pause_is_not_longer_than_the_longest(clock: Clock) -> None:
     breaker.failed(sent=False)
     clock.advance(0.5)
     assert breaker.admits()
+
+
+@pytest.mark.proves("FT-09")
+def test_who_turns_requests_away_is_left_alone(breaker: Breaker, clock: Clock) -> None:
+    """For as long as it has said; being seen does not change that, an answer to a request does."""
+    breaker.turned_away(600.0)
+    assert breaker.remaining == 600.0
+    breaker.seen()
+    clock.advance(599.9)
+    assert not breaker.admits()
+    clock.advance(0.1)
+    assert [breaker.admits(), breaker.admits()] == [True, False]
+    breaker.answered()
+    assert (breaker.trying, breaker.remaining) == (False, 0.0)
+
+
+@pytest.mark.proves("FT-09")
+def test_who_does_not_say_for_how_long_is_left_alone_ever_longer(breaker: Breaker, clock: Clock) -> None:
+    """As when it cannot be reached; and never for less than a second, whatever it says."""
+    for pause in (1, 2, 4):
+        breaker.turned_away(None)
+        assert breaker.remaining == pause
+        clock.advance(pause)
+    breaker.turned_away(0.0)
+    assert breaker.remaining == FIRST_PAUSE
+
+
+@pytest.mark.proves("FT-01", "FT-09")
+def test_who_could_not_be_reached_is_back_when_it_is_seen(breaker: Breaker) -> None:
+    """Also if it had turned requests away before it went."""
+    breaker.turned_away(None)
+    breaker.failed(sent=False)
+    breaker.seen()
+    assert breaker.admits()
