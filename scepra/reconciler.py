@@ -35,8 +35,9 @@ LEASE = 10.0
 class Reconciler(Service):
     """Drives the backlog of one upstream, at its configured rate; of all processes, one does at a time.
 
-    New requests do not pass through here: they are sent at once, beside the backlog, which takes no more than its share
-    of the exchanges.
+    The longest due and the latest take turns: clients that came last are the likeliest to be still there, and nobody
+    waits for ever (FT-17). New requests do not pass through here: they are sent at once, beside the backlog, which
+    takes no more than its share of the exchanges.
     """
 
     def __init__(self, forwarding: Forwarding) -> None:
@@ -51,6 +52,7 @@ class Reconciler(Service):
         self._looked_round = float("-inf")
         self._allowance = 0.0
         self._filled = 0.0
+        self._latest = False
 
     def startService(self) -> None:
         """Look at once, and from now on."""
@@ -100,7 +102,9 @@ class Reconciler(Service):
             if room < 1:
                 return True
             forwarding, limit = self._forwarding, room + len(self._running)
-            due = await forwarding.database.read(leases.due, self._upstream.name, forwarding.now(), limit)
+            due = await forwarding.database.read(
+                leases.due, self._upstream.name, forwarding.now(), limit, latest=self._latest
+            )
             # What was begun a moment ago may not have been claimed yet.
             due = [each for each in due if each[0] not in self._running]
             if not due or not self._upstream.breaker.admits():
@@ -108,6 +112,7 @@ class Reconciler(Service):
         except StoreError as error:
             log.error("the backlog of {upstream} waits: {error}", upstream=self._upstream.name, error=str(error))
             return False
+        self._latest = not self._latest
         for transaction, fence in due[:room]:
             self._allowance -= 1
             self._spawn(transaction, fence)

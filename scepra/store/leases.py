@@ -61,22 +61,30 @@ def bury(connection: sa.Connection, owner: str, now: datetime) -> None:
     connection.execute(sa.update(drivers).where(drivers.c.owner == owner).values(lease_ends=now))
 
 
-def due(connection: sa.Connection, upstream: str, now: datetime, limit: int) -> list[tuple[str, int]]:
-    """Ids and fences of what is to be driven: the longest due first, so that nothing waits for ever (FT-17)."""
-    rows = connection.execute(
-        sa.select(transactions.c.id, transactions.c.fence)
-        .where(
-            transactions.c.upstream == upstream,
-            sa.or_(transactions.c.next_at <= now, transactions.c.next_at > now + FAR),
-            # What says nothing that is known is taken up too, and found to be no transaction (FT-58).
-            transactions.c.state.not_in([state.value for state in State if state not in _AT_WORK]),
-            transactions.c.quarantine.is_(None),
-            _free(now),
-        )
-        .order_by(transactions.c.next_at)
-        .limit(limit)
-    )
-    return [(row.id, row.fence) for row in rows]
+def due(
+    connection: sa.Connection, upstream: str, now: datetime, limit: int, *, latest: bool = False
+) -> list[tuple[str, int]]:
+    """Ids and fences of what is to be driven: the longest due first, or the latest (FT-17)."""
+    at = transactions.c.next_at
+    found: list[tuple[str, int]] = []
+    # One range of the index at a time: in between lies all that is not due yet, and before them all that has ended.
+    for ripe in (at <= now, at > now + FAR):
+        if len(found) < limit:
+            rows = connection.execute(
+                sa.select(transactions.c.id, transactions.c.fence)
+                .where(
+                    transactions.c.upstream == upstream,
+                    ripe,
+                    # What says nothing that is known is taken up too, and found to be no transaction (FT-58).
+                    transactions.c.state.not_in([state.value for state in State if state not in _AT_WORK]),
+                    transactions.c.quarantine.is_(None),
+                    _free(now),
+                )
+                .order_by(at.desc() if latest else at)
+                .limit(limit - len(found))
+            )
+            found += [(row.id, row.fence) for row in rows]
+    return found
 
 
 def claim(

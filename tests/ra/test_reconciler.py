@@ -358,6 +358,30 @@ def test_a_backlog_is_driven_at_its_rate_and_new_requests_pass_it(house: Durable
     assert sent[-1] - sent[0] <= 60 / 20 + 1
 
 
+@pytest.mark.proves("FT-17", "DR-15")
+def test_a_backlog_is_driven_from_both_ends(lab: Path) -> None:
+    """The CA gets those who came last while those who came first are not done yet, and the other way round: with each
+    exchange of the one kind there is one of the other, so nobody waits for longer than twice those before him.
+    """
+    with durable(lab, upstream={"queue": {"rate": 4, "concurrency": 1}}) as house:
+        house.way.cut()
+        for forge in several(house, 20):
+            pending(house, forge)
+            house.clock.advance(1)
+        house.way.mend()
+        house.clock.advance(30)
+        house.reconcile(15, step=0.05)
+        assert {each.state for each in transactions(house)} == {State.ISSUED}
+        numbers = {each.upstream_transaction: place for place, each in enumerate(transactions(house))}
+        order = [numbers[item.transaction_id or ""] for item in reached(house)]
+        assert sorted(order) == list(range(20))
+        assert {0, 19} == set(order[:2])
+        for end in (order[0::2], order[1::2]):
+            assert end in (sorted(end), sorted(end, reverse=True))
+        halves = sorted(order[0::2])
+        assert halves in (list(range(10)), list(range(10, 20)))
+
+
 @pytest.mark.proves("FT-17", "SEC-13")
 def test_a_backlog_takes_no_more_than_its_share_of_the_exchanges(lab: Path) -> None:
     """While the CA takes its time, only so many of the backlog are under way."""

@@ -21,10 +21,10 @@ def try_claim(bench: Bench, transaction: Transaction, now: datetime, owner: str 
     return bench(leases.claim, transaction.id, transaction.fence, owner, now, now + LEASE)
 
 
-def due(bench: Bench, now: datetime, limit: int = 10) -> list[str]:
+def due(bench: Bench, now: datetime, limit: int = 10, *, latest: bool = False) -> list[str]:
     """The subjects of what is due, in order."""
     names = {row["id"]: row["subject"].removeprefix("CN=") for row in bench.rows("transactions")}
-    return [names[each] for each, _ in bench(leases.due, "ca", now, limit)]
+    return [names[each] for each, _ in bench(partial(leases.due, latest=latest), "ca", now, limit)]
 
 
 @pytest.mark.proves("FT-43", "I4")
@@ -82,8 +82,8 @@ def test_what_cannot_be_taken_up(bench: Bench) -> None:
 
 
 @pytest.mark.proves("FT-17")
-def test_what_is_due_longest_comes_first(bench: Bench) -> None:
-    """In the order of their moments, only of this upstream, only as many as are wanted, and only what is free."""
+def test_what_is_due_is_found_from_either_end(bench: Bench) -> None:
+    """The longest due or the latest first, only of this upstream, only as many as are wanted, and only what is free."""
     for name, minutes in (("c", 3), ("a", 1), ("d", 4), ("b", 2)):
         bench.record(request=name, state=State.QUEUED, next_at=NOW + minutes * MINUTE)
     bench.record(request="elsewhere", state=State.QUEUED, upstream="other")
@@ -92,6 +92,8 @@ def test_what_is_due_longest_comes_first(bench: Bench) -> None:
     assert due(bench, NOW) == []
     assert due(bench, NOW + HOUR) == ["being sent", "a", "b", "c", "d"]
     assert due(bench, NOW + HOUR, 2) == ["being sent", "a"]
+    assert due(bench, NOW + HOUR, latest=True) == ["d", "c", "b", "a", "being sent"]
+    assert due(bench, NOW + 3 * MINUTE, 2, latest=True) == ["c", "b"]
 
 
 @pytest.mark.proves("FT-46")
@@ -101,6 +103,7 @@ def test_a_clock_that_was_set_back_stops_nothing(bench: Bench) -> None:
     bench.record(request="put off", state=State.QUEUED, next_at=NOW + FAR + SECOND)
     bench.record(request="not yet", state=State.QUEUED, next_at=NOW + FAR)
     assert due(bench, NOW) == ["put off", "being sent"]
+    assert due(bench, NOW, latest=True) == ["being sent", "put off"]
     held = try_claim(bench, stuck, NOW)
     assert held is not None
     assert held.state is State.UNKNOWN
