@@ -109,4 +109,4 @@ def _services(source: Source, config: Config, reactor: Any) -> Iterator[IService
         raise ConfigError((Problem(source.file, 0, 0, "listen.scep", str(error)),)) from error
     # What is wrong with keys and certificates is told now, and not by each worker.
     assemble(config, reactor)
-    yield Master(endpoints, source.encode(), config.processes, config.shutdown_grace, reactor)
+    yield Master(endpoints, source.encode(), config.processes, config.shutdown_grace, config.worker_deadline, reactor)

@@ -91,6 +91,12 @@ class Config(Section):
         description="How many processes serve clients. Without this key: one for each processor core if all endpoints"
         " are tcp:PORT, else one; several processes need such endpoints.",
     )
+    worker_deadline: Seconds = Field(
+        default=30.0,
+        ge=1,
+        description="How long one of several processes may show no sign of life before it is replaced; when it starts,"
+        " four times as long.",
+    )
     shutdown_grace: Seconds = Field(
         default=25.0, ge=0, description="How long requests under way may take to end after SIGTERM."
     )

@@ -11,6 +11,8 @@ from twisted.python.reflect import safe_str
 
 LONGEST = 65536
 """The longest line, in octets."""
+SIGN_OF_LIFE = b"\n"
+"""A line that says no more than that its writer runs."""
 
 _SHORTENED = 1500  # Characters; as JSON, and thrice, still a line.
 _OBJECTS = frozenset(("log_logger", "log_source"))

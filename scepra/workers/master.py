@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
     IReactorProcess,
     IReactorTime,
 )
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from scepra.app import LOST
@@ -33,6 +34,11 @@ FIRST_SOCKET = 3
 _SHORTEST, _LONGEST, _PROVED = 0.1, 10.0, 60.0
 _FORCE = 5.0  # How long after the grace a worker that is told to end may live.
 
+BEATS = 6
+"""How many signs of life a worker gives within its deadline."""
+_LOOKS = 10  # How often the master looks for them within it.
+_STARTING = 4  # How many times as long a worker may take for the first.
+
 
 class SpawningReactor(IReactorCore, IReactorTime, IReactorProcess):
     """What starts processes."""
@@ -46,6 +52,7 @@ class Place:
         number: int,
         sockets: Sequence[socket.socket],
         instructions: bytes,
+        deadline: float,
         reactor: SpawningReactor,
         lost: Callable[[], None],
     ) -> None:
@@ -54,12 +61,14 @@ class Place:
             number: the worker's, from 1.
             sockets: they listen.
             instructions: what each worker is given.
+            deadline: how long a worker may show no sign of life, in seconds.
             reactor: starts them.
             lost: is called when a worker says that none after it would fare better.
         """
         self._number = number
         self._sockets = sockets
         self._instructions = instructions
+        self._deadline = deadline
         self._reactor = reactor
         self._lost = lost
         self._process: IProcessTransport | None = None
@@ -68,6 +77,7 @@ class Place:
         self._begun = 0.0
         self._next: IDelayedCall | None = None
         self._closed = False
+        self._looks_left = 0
 
     def fill(self) -> None:
         """Start a worker."""
@@ -75,7 +85,8 @@ class Place:
             return
         self._next = None
         self._begun = self._reactor.seconds()
-        worker = WorkerProcess(self._number, self._instructions)
+        self._looks_left = _STARTING * _LOOKS
+        worker = WorkerProcess(self._number, self._instructions, self._lives)
         worker.ended.addCallback(self._gone)
         descriptors: dict[int, int | str] = {STDIN: "w", STDOUT: "r", STDERR: "r"}
         descriptors.update(enumerate((each.fileno() for each in self._sockets), FIRST_SOCKET))
@@ -86,6 +97,28 @@ class Place:
             worker, sys.executable, command, env=environment, childFDs=descriptors
         )
         log.info("worker {worker} is process {pid}", worker=self._number, pid=self._process.pid)
+
+    def look(self) -> None:
+        """Kill the worker if it has hung for too long (FT-55).
+
+        Looks are counted, not seconds: a master that was stopped itself, together with its machine perhaps, has not
+        read what the workers have written meanwhile.
+        """
+        if self._process is None or self._closed:
+            return
+        self._looks_left -= 1
+        if self._looks_left < 0:
+            self._looks_left = _LOOKS
+            log.error(
+                "worker {worker}, process {pid}, has shown no sign of life for {seconds:g} s: it is killed",
+                worker=self._number,
+                pid=self._process.pid,
+                seconds=self._deadline,
+            )
+            self.signal("KILL")
+
+    def _lives(self) -> None:
+        self._looks_left = _LOOKS
 
     def close(self) -> Deferred[None]:
         """Tell the worker to end; none comes after it.
@@ -132,7 +165,7 @@ class Place:
 
 
 class Master(Service):
-    """Starts the workers and replaces those that die.
+    """Starts the workers and replaces those that die or hang.
 
     There is one socket for each worker and endpoint, and it is open here for as long as this service runs: connections
     that a dead worker has not accepted wait for the next one. When told to end, it closes them, so that nobody new is
@@ -145,6 +178,7 @@ class Master(Service):
         instructions: bytes,
         workers: int,
         grace: float,
+        deadline: float,
         reactor: SpawningReactor,
     ) -> None:
         """
@@ -153,13 +187,17 @@ class Master(Service):
             instructions: what each worker is given, see :mod:`scepra.workers.source`.
             workers: how many.
             grace: how long their requests may take to end, in seconds.
+            deadline: how long one of them may show no sign of life, in seconds.
             reactor: starts them.
         """
         self._endpoints = endpoints
         self._instructions = instructions
         self._workers = workers
         self._grace = grace
+        self._deadline = deadline
         self._reactor = reactor
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = reactor
         self._places: list[Place] = []
         self._ending = False
 
@@ -172,7 +210,7 @@ class Master(Service):
         super().privilegedStartService()
         bound = [endpoint.bind(self._workers) for endpoint in self._endpoints]
         self._places = [
-            Place(number, sockets, self._instructions, self._reactor, self._end)
+            Place(number, sockets, self._instructions, self._deadline, self._reactor, self._end)
             for number, sockets in enumerate(zip(*bound, strict=True), 1)
         ]
 
@@ -181,10 +219,16 @@ class Master(Service):
         super().startService()
         for place in self._places:
             self._reactor.callWhenRunning(place.fill)
+        self._looking.start(self._deadline / _LOOKS, now=False)
+
+    def _look(self) -> None:
+        for place in self._places:
+            place.look()
 
     def stopService(self) -> Deferred[None]:
         """Let the workers end, and end them when they take too long."""
         super().stopService()
+        self._looking.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

@@ -13,7 +13,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from scepra.workers.event import encode
+from scepra.workers.event import SIGN_OF_LIFE, encode
 
 log = Logger()
 
@@ -48,7 +48,13 @@ class Outlet:
 
     def __call__(self, event: LogEvent) -> None:
         """Write an event."""
-        line = encode(event)
+        self._put(encode(event))
+
+    def beat(self) -> None:
+        """Tell the master that we live."""
+        self._put(SIGN_OF_LIFE)
+
+    def _put(self, line: bytes) -> None:
         with self._lock:
             if self._size + len(line) > _MOST:
                 self._lost += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,19 +51,22 @@ class Ending:
 class WorkerProcess(ProcessProtocol):
     """Gives a worker its instructions, and its log to ours.
 
-    Its standard output is events, one in a line; what is none, and its standard error, are lines of text. ``ended`` has
-    a result when the process has ended and all that it wrote has been read.
+    Its standard output is events, one in a line, and empty lines, which are signs of life; what is neither, and its
+    standard error, are lines of text. ``ended`` has a result when the process has ended and all that it wrote has been
+    read.
     """
 
-    def __init__(self, number: int, instructions: bytes) -> None:
+    def __init__(self, number: int, instructions: bytes, lives: Callable[[], None]) -> None:
         """
         Args:
             number: the worker's.
             instructions: what it reads from its standard input.
+            lives: is called at each sign of life.
         """
         self.number = number
         self.ended: Deferred[Ending] = Deferred()
         self._instructions = instructions
+        self._lives = lives
         self._lines = {STDOUT: Lines(), STDERR: Lines()}
 
     def connectionMade(self) -> None:
@@ -74,7 +78,10 @@ class WorkerProcess(ProcessProtocol):
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803 - Twisted's names
         """Something that it wrote."""
         for line in self._lines[childFD].take(data):
-            self._publish(line)
+            if not line and childFD == STDOUT:
+                self._lives()
+            else:
+                self._publish(line)
 
     def processEnded(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
         """It is gone."""

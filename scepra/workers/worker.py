@@ -13,7 +13,7 @@ from typing import Any, cast
 from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogBeginner
 
-from scepra.workers.master import FIRST_SOCKET
+from scepra.workers.master import BEATS, FIRST_SOCKET
 from scepra.workers.outlet import Outlet, OutletReactor
 from scepra.workers.relay import STDERR, STDOUT
 from scepra.workers.signals import Signals
@@ -42,7 +42,7 @@ def main() -> None:
         raise SystemExit("the master has ended") from None
     outlet = _begin_log()
     try:
-        _serve(source)
+        _serve(source, outlet)
     finally:
         outlet.close(_LAST_WORDS)
 
@@ -72,8 +72,9 @@ def _begin_log() -> Outlet:
     return outlet
 
 
-def _serve(source: Source) -> None:
+def _serve(source: Source, outlet: Outlet) -> None:
     from twisted.internet import reactor as installed
+    from twisted.internet.task import LoopingCall
 
     from scepra.app import LOST, assemble
     from scepra.errors import ConfigError
@@ -97,4 +98,6 @@ def _serve(source: Source) -> None:
         raise SystemExit(LOST) from None
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    # As long as the reactor turns: draining is no reason to be given up.
+    reactor.callWhenRunning(LoopingCall(outlet.beat).start, reading.config.worker_deadline / BEATS)
     reactor.run()

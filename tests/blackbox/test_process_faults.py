@@ -120,6 +120,30 @@ def test_what_a_killed_worker_was_at_work_on_is_taken_up_by_another(rigs: Rigs) 
     assert len(rig.upstream.requests(NAME)) == 1
 
 
+@pytest.mark.proves("FT-55", "FT-13", "I4", "I9", "I13")
+def test_a_worker_that_hangs_is_replaced(rigs: Rigs) -> None:
+    """The worker that waits for the CA stands still: its client waits no longer than the worker may be silent, the
+    other serves meanwhile, another takes its place, and what the CA has issued is fetched.
+    """
+    rig = started(rigs, 2, extra=LAZY | {"worker-deadline": "5s"})
+    device, other = rig.device(NAME), rig.device("other.example")
+    with rig.upstream.hold(Event.HANDLED, NAME) as held:
+        talk = device.begin(device.message())
+        held.wait()
+        (row,) = rig.database.transactions(NAME)
+        victim = int(row["owner"].split(".")[1], 16)
+        assert victim in rig.ra.workers
+        os.kill(victim, signal.SIGSTOP)
+        with pytest.raises(OSError):
+            talk.answer()
+    assert other.until_done().status is PKIStatus.SUCCESS
+    wait_until(lambda: len(rig.ra.workers) == 2 and victim not in rig.ra.workers, "another worker comes")
+    assert f"process {victim}, has shown no sign of life for 5 s: it is killed" in rig.ra.output()
+    wait_until(lambda: rig.database.state(NAME) == "issued", "it goes on")
+    has_one(rig, device)
+    assert len(rig.upstream.requests(NAME)) == 1
+
+
 # --- Clocks that are wrong -------------------------------------------------------------------------------------------
 
 

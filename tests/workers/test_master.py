@@ -19,7 +19,7 @@ from scepra.workers.master import Master
 from scepra.workers.relay import WorkerProcess
 from scepra.workers.signals import Signals
 
-GRACE = 25.0
+GRACE, DEADLINE = 25.0, 30.0
 
 
 class Process:
@@ -45,6 +45,9 @@ class Process:
         if not self.running:
             raise ProcessExitedAlready
         self.signals.append(name)
+
+    def beat(self) -> None:
+        self.protocol.childDataReceived(1, b"\n")
 
     def end(self, reason: Exception = ProcessTerminated(None, 9)) -> None:  # noqa: B008 - never changed
         self.running = False
@@ -94,7 +97,7 @@ class House:
     def __init__(self, workers: int = 2, endpoints: int = 1) -> None:
         self.reactor: Any = Reactor()
         self.endpoints = [TCPEndpoint(0, "127.0.0.1")] * endpoints
-        self.master = Master(self.endpoints, b"instructions", workers, GRACE, self.reactor)
+        self.master = Master(self.endpoints, b"instructions", workers, GRACE, DEADLINE, self.reactor)
         self.stopped: list[object] = []
         self.master.privilegedStartService()
         self.master.startService()
@@ -175,6 +178,68 @@ def test_workers_that_keep_dying_are_replaced_ever_later(house: House, events: l
     assert "worker 2 has ended with exit status 0: another one comes in 0.1 s" in said
 
 
+def wait(house: House, seconds: float, *living: Process) -> None:
+    """Let so much time pass, with signs of life of some workers."""
+    for _ in range(round(seconds)):
+        house.reactor.advance(1)
+        for process in living:
+            process.beat()
+
+
+@pytest.mark.proves("FT-55", "I9")
+def test_a_worker_that_hangs_is_replaced(house: House, events: list[LogEvent]) -> None:
+    """After its deadline without a sign of life it is killed, which the log says, and has a successor."""
+    first, second = house.processes
+    first.beat()
+    wait(house, DEADLINE, second)
+    assert first.signals == []
+    wait(house, DEADLINE / 10, second)
+    assert (first.signals, second.signals) == (["KILL"], [])
+    first.end()
+    wait(house, 1, second)
+    [*_, third] = house.processes
+    assert third.command == first.command
+    said = [formatEvent(event) for event in events]
+    assert "worker 1, process 1000, has shown no sign of life for 30 s: it is killed" in said
+    wait(house, 10 * DEADLINE, second, third)
+    assert (second.signals, third.signals, len(house.processes)) == ([], [], 3)
+
+
+@pytest.mark.proves("FT-55")
+def test_a_worker_that_starts_has_more_time(house: House) -> None:
+    """Four times its deadline; if a kill does not end it, another follows."""
+    first, second = house.processes
+    wait(house, 4 * DEADLINE, second)
+    assert first.signals == []
+    wait(house, DEADLINE / 10, second)
+    assert first.signals == ["KILL"]
+    wait(house, 1.2 * DEADLINE, second)
+    assert first.signals == ["KILL", "KILL"]
+    first.end()
+
+
+@pytest.mark.proves("FT-55")
+def test_a_master_that_stood_still_kills_nobody(house: House) -> None:
+    """It has not read for an hour what the workers wrote: it looks once, reads, and goes on."""
+    first, second = house.processes
+    wait(house, 5, first, second)
+    house.reactor.advance(3600)
+    wait(house, 5 * DEADLINE, first, second)
+    assert first.signals == second.signals == []
+
+
+@pytest.mark.proves("FT-45", "FT-55")
+def test_a_worker_that_ends_is_not_looked_at(house: House) -> None:
+    """The grace bounds how long that takes, not the deadline."""
+    first, second = house.processes
+    wait(house, 5, first, second)
+    house.stop()
+    wait(house, GRACE)
+    assert first.signals == second.signals == ["TERM"]
+    for process in (first, second):
+        process.end(ProcessDone(0))
+
+
 @pytest.mark.proves("FT-45")
 def test_the_end_is_when_all_workers_have_ended(house: House) -> None:
     """Told to end, the master lets nobody in any more, tells the workers, and waits for them; none is replaced."""
@@ -224,7 +289,7 @@ def test_a_place_that_is_empty_at_the_end_stays_empty(house: House) -> None:
 def test_an_end_before_the_beginning_starts_nobody() -> None:
     """A master that is stopped before its reactor runs starts no worker."""
     reactor: Any = Reactor()
-    master = Master([TCPEndpoint(0, "127.0.0.1")], b"x", 2, GRACE, reactor)
+    master = Master([TCPEndpoint(0, "127.0.0.1")], b"x", 2, GRACE, DEADLINE, reactor)
     master.privilegedStartService()
     master.startService()
     stopped: list[object] = []
@@ -250,7 +315,9 @@ def test_a_port_that_is_taken_is_told() -> None:
     [other] = TCPEndpoint(0, "127.0.0.1").bind(1)
     reactor: Any = Reactor()
     with other, pytest.raises(CannotListenError):
-        Master([TCPEndpoint(other.getsockname()[1], "127.0.0.1")], b"", 2, GRACE, reactor).privilegedStartService()
+        Master(
+            [TCPEndpoint(other.getsockname()[1], "127.0.0.1")], b"", 2, GRACE, DEADLINE, reactor
+        ).privilegedStartService()
 
 
 @pytest.mark.proves("FT-45")

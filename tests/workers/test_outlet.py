@@ -68,6 +68,17 @@ def pipe() -> Iterator[Pipe]:
     made.close()
 
 
+@pytest.mark.proves("FT-55")
+def test_signs_of_life_stand_among_events(pipe: Pipe) -> None:
+    """Each is a line with nothing in it, after what was logged before."""
+    pipe.outlet.beat()
+    pipe.log.info("one")
+    pipe.outlet.beat()
+    first, event, last, rest = os.read(pipe.read_end, 65536).split(b"\n")
+    assert (first, last, rest) == (b"", b"", b"")
+    assert formatEvent(decode(event, 1)) == "one"
+
+
 def test_events_are_written_at_once(pipe: Pipe) -> None:
     """As long as the master reads, an event is in the pipe when it has been logged."""
     pipe.log.info("one")

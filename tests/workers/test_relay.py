@@ -8,7 +8,7 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from scepra.workers.event import LONGEST, encode
+from scepra.workers.event import LONGEST, SIGN_OF_LIFE, encode
 from scepra.workers.relay import STDERR, STDOUT, Ending, Lines, WorkerProcess
 
 
@@ -21,8 +21,13 @@ def events() -> Iterator[list[LogEvent]]:
 
 
 @pytest.fixture
-def worker() -> WorkerProcess:
-    return WorkerProcess(3, b"instructions")
+def signs() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def worker(signs: list[str]) -> WorkerProcess:
+    return WorkerProcess(3, b"instructions", lambda: signs.append("lives"))
 
 
 def event(text: str) -> bytes:
@@ -38,6 +43,17 @@ def test_events_are_published_as_they_come(worker: WorkerProcess, events: list[L
         ("one", 3, LogLevel.warn),
         ("two", 3, LogLevel.warn),
     ]
+
+
+@pytest.mark.proves("FT-55")
+def test_empty_lines_are_signs_of_life(worker: WorkerProcess, events: list[LogEvent], signs: list[str]) -> None:
+    """Wherever they stand among events, and only where events stand: an error may have empty lines."""
+    worker.childDataReceived(STDOUT, SIGN_OF_LIFE + event("one") + SIGN_OF_LIFE[:1])
+    assert len(signs) == 2
+    worker.childDataReceived(STDERR, b"\n")
+    worker.childDataReceived(STDOUT, event("two"))
+    assert len(signs) == 2
+    assert [formatEvent(each) for each in events] == ["one", "worker 3: ", "two"]
 
 
 def test_other_lines_are_logged_as_text(worker: WorkerProcess, events: list[LogEvent]) -> None:
