@@ -333,6 +333,7 @@ def _limits(limits: model.Limits, processes: int) -> Limits:
         headers=limits.headers,
         header_lines=limits.header_lines,
         body=limits.body,
+        bodies=limits.bodies,
         request_deadline=limits.request_deadline,
         idle=limits.idle,
         answer=limits.answer_deadline,

@@ -65,6 +65,10 @@ class Limits(Section):
     headers: Octets = Field(default=16384, ge=1024, description="All header lines of a request together, in octets.")
     header_lines: Count = Field(default=100, description="How many header lines a request may have.")
     body: Octets = Field(default=262144, ge=1024, description="Largest body of a POST, in octets.")
+    bodies: Octets = Field(
+        default=33554432,
+        description="All bodies together that one process holds, in octets; of each only what is beyond 16384 counts.",
+    )
     request_deadline: Seconds = Field(
         default=10.0, gt=0, description="How long a request may take to arrive as a whole."
     )

@@ -25,7 +25,7 @@ from twisted.web import http, server
 from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 
-from scepra.web.limits import Limits
+from scepra.web.limits import SHORT, Limits
 
 if TYPE_CHECKING:
     from scepra.web.site import BoundedSite
@@ -60,8 +60,12 @@ class BoundedRequest(server.Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take in a part of the body."""
-        if self.content.tell() + len(data) > self.channel.limits.body:
-            self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        channel, length = self.channel, self.content.tell() + len(data)
+        if length > channel.limits.body:
+            channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        elif length > SHORT and not channel.site.hold(channel, length - SHORT):
+            self.content = BytesIO()
+            channel.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
         else:
             self.content.write(data)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass
 
+SHORT = 16384
+"""The length that any body may have, however many others there are, in octets: most have a quarter of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -15,6 +18,7 @@ class Limits:
         headers: all header lines of a request together.
         header_lines: how many they may be.
         body: the largest body (HTTP-17); a chunked one may take twice as much on the wire.
+        bodies: all bodies together, of each what is longer than :data:`SHORT` (FT-53).
         request_deadline: from the first octet of a request to its last.
         idle: between requests, and for a client to take in an answer.
         answer: for the resource to answer; longer than any deadline of its own.
@@ -28,6 +32,7 @@ class Limits:
     headers: int = 16384
     header_lines: int = 100
     body: int = 262144
+    bodies: int = 33554432
     request_deadline: float = 10.0
     idle: float = 30.0
     answer: float = 60.0

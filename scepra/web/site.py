@@ -49,6 +49,8 @@ class BoundedSite(server.Site):
         self._neighbourhoods: dict[BoundedChannel, str] = {}
         self._waiting: dict[BoundedChannel, None] = {}
         self._counts: Counter[str] = Counter()
+        self._held: dict[BoundedChannel, int] = {}
+        self._held_together = 0
         self.connected: UnderWay[BoundedChannel] = UnderWay()
         self.busy: UnderWay[BoundedChannel] = UnderWay()
 
@@ -99,8 +101,27 @@ class BoundedSite(server.Site):
         self.busy.begin(channel)
         return True
 
+    def hold(self, channel: BoundedChannel, octets: int) -> bool:
+        """Count so many octets of a connection's body, instead of those before.
+
+        Returns:
+            False when they are too many for the memory: they are not counted then (FT-53).
+        """
+        together = self._held_together - self._held.get(channel, 0) + octets
+        if together > max(self.limits.bodies, octets):
+            return False
+        self._held[channel] = octets
+        self._held_together = together
+        return True
+
+    def _let_go(self, channel: BoundedChannel) -> None:
+        if self._held:
+            self._held_together -= self._held.pop(channel, 0)
+
     def note(self, channel: BoundedChannel) -> None:
         """A connection has entered another phase."""
+        if channel.phase in (Phase.IDLE, Phase.CLOSING):
+            self._let_go(channel)
         self._waiting.pop(channel, None)
         if channel.phase is not Phase.ANSWERING:
             self._waiting[channel] = None
@@ -112,6 +133,7 @@ class BoundedSite(server.Site):
         where = self._neighbourhoods.pop(channel, None)
         if where is not None:
             self._waiting.pop(channel, None)
+            self._let_go(channel)
             self._counts[where] -= 1
             if not self._counts[where]:
                 del self._counts[where]

@@ -16,7 +16,7 @@ from twisted.web import server
 from twisted.web.resource import Resource
 
 from scepra.web.channel import BoundedRequest, Phase
-from scepra.web.limits import Limits
+from scepra.web.limits import SHORT, Limits
 from tests.web.wire import SMALL, TLS, Leaf, Wire, parse_answers, request
 
 REFUSED = {"connection": "close", "content-length": "0"}
@@ -112,6 +112,35 @@ def test_a_chunked_body_that_becomes_too_long_is_cut_off(body: bytes, size: int)
     answers = connection.send(body, size) or connection.send(b"1\r\nx\r\n" * 100, size)
     assert [(answer.status, answer.headers) for answer in answers] == [(413, REFUSED)]
     assert wire.leaf.seen == []
+
+
+@pytest.mark.proves("FT-53", "DR-13", "I9")
+def test_long_bodies_together_are_bounded() -> None:
+    """Who sends a long body while others fill the memory is told to come again; a short one is always taken in, and a
+    long one when the others have been answered or have gone.
+    """
+    wire = Wire(limits=replace(Limits(), body=3 * SHORT, bodies=4 * SHORT))
+    long = request(method=b"POST", body=b"x" * 3 * SHORT)
+    first, second, third, short = (wire.connect() for _ in range(4))
+    assert first.send(long[:-1]) == second.send(long[:-1]) == []
+    (refused,) = third.send(long)
+    assert (refused.status, refused.headers["connection"]) == (503, "close")
+    assert int(refused.headers["retry-after"]) > 0
+    assert [answer.status for answer in short.send(request(method=b"POST", body=b"x" * SHORT))] == [200]
+    assert [answer.status for answer in first.send(long[-1:])] == [200]
+    again = wire.connect()
+    assert [answer.status for answer in again.send(long)] == [200]
+    assert again.send(long[:-1]) == []
+    assert [answer.status for answer in wire.connect().send(long)] == [503]
+    second.hang_up()
+    assert [answer.status for answer in wire.connect().send(long)] == [200]
+
+
+@pytest.mark.proves("FT-53")
+def test_one_long_body_is_read_whatever_is_configured() -> None:
+    """The largest body fits, even where all together may be no longer than that."""
+    wire = Wire(limits=replace(Limits(), body=3 * SHORT, bodies=SHORT))
+    assert [answer.status for answer in wire.connect().send(request(method=b"POST", body=b"x" * 3 * SHORT))] == [200]
 
 
 @pytest.mark.proves("HTTP-17", "AC-005")
