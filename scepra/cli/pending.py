@@ -26,6 +26,7 @@ from scepra.cli.store import (
     confirm,
     identifier_argument,
     json_option,
+    limit_option,
     opened,
     why_option,
 )
@@ -55,14 +56,15 @@ def pending() -> None:
 
 @pending.command("list")
 @config_option
+@limit_option(1000)
 @json_option
-def list_(file: Path, as_json: bool) -> None:
+def list_(file: Path, limit: int, as_json: bool) -> None:
     """List what waits for people.
 
     The longest waiting comes first.
     """
     with opened(file) as ledger:
-        held = ledger.look(approvals.waiting)
+        held = ledger.look(approvals.waiting, limit)
     if as_json:
         click.echo(to_json(list(map(asdict, held))))
     elif not held:
@@ -70,6 +72,8 @@ def list_(file: Path, as_json: bool) -> None:
     else:
         headings = ("ID", "SINCE (UTC)", "EXPIRES (UTC)", "PROFILE", "SUBJECT", "APPROVALS", "BY")
         click.echo("\n".join(table(headings, list(map(_row, held)), terminal_width())))
+        if len(held) == limit:
+            click.echo(f"No more than {limit} are listed; --limit says how many.", err=True)
 
 
 @pending.command()

@@ -28,6 +28,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 LONGEST_NAME, LONGEST_WHY = 128, 500
+MOST_LISTED = 10_000
+"""How many rows a list has at most: what is read is read at once, so that SQLite's log can be written anew (FT-37)."""
 _NOT_STARTED = "the RA has not been started with this configuration yet"
 
 
@@ -148,6 +150,13 @@ def at_terminal() -> bool:
 
 
 # Parameters of commands
+
+
+def limit_option(default: int) -> Callable[[Any], Any]:
+    """How long a list may become."""
+    return click.option(
+        "--limit", type=click.IntRange(1, MOST_LISTED), default=default, show_default=True, help="How many at most."
+    )
 
 
 def _identifier(context: click.Context, parameter: click.Parameter, value: str) -> str:

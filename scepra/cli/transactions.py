@@ -17,6 +17,7 @@ from scepra.cli.store import (
     confirm,
     identifier_argument,
     json_option,
+    limit_option,
     opened,
     why_option,
 )
@@ -46,7 +47,7 @@ def transactions() -> None:
 )
 @click.option("--profile", help="Only those of this profile.")
 @click.option("--attention", is_flag=True, help="Only those that somebody should look at: stuck, or quarantined.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many at most.")
+@limit_option(100)
 @json_option
 def list_(file: Path, states: tuple[str, ...], profile: str | None, attention: bool, limit: int, as_json: bool) -> None:
     """List the latest enrolments.

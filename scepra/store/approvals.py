@@ -68,9 +68,15 @@ _HELD = tuple(transactions.c[name] for name in Held.__slots__ if name != "said")
 _APPROVAL = (approvals.c.person, approvals.c.approved, approvals.c.why, approvals.c.given)
 
 
-def waiting(connection: sa.Connection) -> list[Held]:
-    """All that waits for people, the longest waiting first."""
+def waiting(connection: sa.Connection, limit: int = 1000) -> list[Held]:
+    """What waits for people, the longest waiting first.
+
+    Args:
+        limit: how many at most.
+    """
     held = transactions.c.state == State.HELD.value
+    found = sa.select(*_HELD).where(held).order_by(transactions.c.received, transactions.c.id).limit(limit)
+    rows = connection.execute(found).all()
     said: dict[str, list[Approval]] = {}
     for transaction, *values in connection.execute(
         sa.select(approvals.c.transaction, *_APPROVAL)
@@ -79,7 +85,6 @@ def waiting(connection: sa.Connection) -> list[Held]:
         .order_by(approvals.c.given)
     ):
         said.setdefault(transaction, []).append(Approval(*values))
-    rows = connection.execute(sa.select(*_HELD).where(held).order_by(transactions.c.received, transactions.c.id))
     return [Held(**row._mapping, said=tuple(said.get(row.id, ()))) for row in rows]
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
 from scepra.scep.certificate import Certificate
 from scepra.scep.certification import key_usage, self_signed
 from scepra.scep.identity import Identity, RAKey
@@ -72,13 +75,26 @@ class EphemeralSelfSigned:
         self._lifetime = lifetime
         self._current: tuple[str, RAKey] | None = None
         self._until: datetime | None = None
+        self._waiting: list[Deferred[tuple[str, RAKey]]] = []
 
     async def identity(self, subject_der: bytes, now: datetime) -> Signing:
         if self._current is None or self._until is None or now >= self._until:
-            # Two first requests may each make a key; either serves, and the last one made stays.
-            self._current, self._until = await self._keys.make(), now + self._period
+            self._current, self._until = await self._next(), now + self._period
         key_id, key = self._current
         return Signing(Identity(self_signed(key, subject_der, now, _EXTENSIONS, self._lifetime), key), key_id)
+
+    def _next(self) -> Deferred[tuple[str, RAKey]]:
+        """The next key: one, however many requests wait for it at once."""
+        waiter: Deferred[tuple[str, RAKey]] = Deferred()
+        self._waiting.append(waiter)
+        if len(self._waiting) == 1:
+            Deferred.fromCoroutine(self._keys.make()).addBoth(self._made)
+        return waiter
+
+    def _made(self, outcome: tuple[str, RAKey] | Failure) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(outcome)
 
     async def again(self, key_id: str | None, certificate: bytes | None) -> Identity:
         if key_id is None or certificate is None:

@@ -58,6 +58,19 @@ def test_the_list_has_what_waits(desk: Desk) -> None:
     assert found[0]["id"] == first.id
 
 
+@pytest.mark.proves("FT-37")
+def test_the_list_is_no_longer_than_is_wanted(desk: Desk) -> None:
+    """The longest waiting are listed, and that there may be more; nobody reads the whole table at once."""
+    for number in range(3):
+        desk.hold(f"number-{number}", received=NOW + timedelta(hours=number))
+    result = desk.run("pending", "list", "--limit", "2")
+    assert [line.split()[6] for line in result.stdout.splitlines()[1:]] == ["CN=number-0", "CN=number-1"]
+    assert result.stderr == "No more than 2 are listed; --limit says how many.\n"
+    assert len(desk.ask("pending", "list", "--limit", "2")) == 2
+    for command in ("pending", "transactions"):
+        assert desk.run(command, "list", "--limit", "10001").exit_code == 2
+
+
 def test_an_empty_list_says_so(desk: Desk) -> None:
     """Nothing held is a sentence for people, and an empty array for scripts."""
     assert desk.run("pending", "list").output == "Nothing waits for anybody.\n"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
+from scepra.errors import StoreError
 from scepra.scep import der
 from scepra.scep.algorithm import Digest, Floor
 from scepra.signing import StoredKeys
@@ -67,6 +71,34 @@ def test_ephemeral_key_serves_for_a_period(database: Database) -> None:
         assert identity.certificate.public_key.same_key(identity.key.public)
         identity.certificate.public_key.check(Floor())
         assert identity.key.sign(data, Digest.SHA256)
+
+
+@pytest.mark.proves("RA-13", "FT-54", "FT-62")
+def test_requests_that_come_at_once_share_a_key(database: Database) -> None:
+    """While a key is made, whoever comes waits for that one; if it cannot be made, all are told, and the next tries."""
+    making: list[Deferred[rsa.RSAPrivateKey]] = []
+
+    def make_key() -> Deferred[rsa.RSAPrivateKey]:
+        making.append(Deferred())
+        return making[-1]
+
+    signer = EphemeralSelfSigned(StoredKeys("ca", make_key, database, VAULT, lambda: NOW), DAY, 30 * DAY)
+
+    def ask() -> list[Any]:
+        answers: list[Any] = []
+        for _ in range(5):
+            Deferred.fromCoroutine(signer.identity(SUBJECT, NOW)).addBoth(answers.append)
+        return answers
+
+    told = ask()
+    making[0].errback(Failure(StoreError("no room")))
+    assert [each.check(StoreError) for each in told] == [StoreError] * 5
+    told = ask()
+    assert told == []
+    making[1].callback(key("first"))
+    assert len({each.key_id for each in told}) == 1
+    assert len({each.identity.certificate.serial for each in told}) == 5
+    assert len(making) == 2
 
 
 @pytest.mark.proves("RA-20", "FT-43")
