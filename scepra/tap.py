@@ -35,9 +35,19 @@ class Options(usage.Options):
         raise SystemExit(0)
 
     def postOptions(self) -> None:
-        """Refuse to start without a configuration file."""
+        """Refuse to start without a configuration file, and as a user that the process is to leave.
+
+        That one would make the database and its key, and be the owner that key files must have; its successor could
+        neither write the one nor read the others.
+        """
         if not self["config"]:
             raise usage.UsageError("--config FILE is required")
+        for name in ("uid", "gid"):
+            if self.parent is not None and self.parent.get(name) is not None:
+                raise usage.UsageError(
+                    f"--{name} is of no use here: start twistd as the user that scepra is to run as (setpriv, or User="
+                    " of systemd, with AmbientCapabilities=CAP_NET_BIND_SERVICE for ports below 1024)"
+                )
 
 
 class Root(MultiService):

@@ -93,9 +93,20 @@ class Place:
         # -P and the path: it imports what we have imported, not what lies in the working directory.
         command = [sys.executable, "-P", "-m", "scepra.workers", str(self._number), str(os.getpid())]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(each) for each in sys.path)}
-        self._process = self._reactor.spawnProcess(
-            worker, sys.executable, command, env=environment, childFDs=descriptors
-        )
+        try:
+            self._process = self._reactor.spawnProcess(
+                worker, sys.executable, command, env=environment, childFDs=descriptors
+            )
+        except OSError as error:
+            # There may be too many processes, or too little memory, now.
+            log.error(
+                "worker {worker} cannot be started: {reason}: tried again in {pause} s",
+                worker=self._number,
+                reason=os.strerror(error.errno or 0),
+                pause=self._pause,
+            )
+            self._fill_later()
+            return
         log.info("worker {worker} is process {pid}", worker=self._number, pid=self._process.pid)
 
     def look(self) -> None:
@@ -160,6 +171,9 @@ class Place:
             how=str(how),
             pause=self._pause,
         )
+        self._fill_later()
+
+    def _fill_later(self) -> None:
         self._next = self._reactor.callLater(self._pause, self.fill)
         self._pause = min(2 * self._pause, _LONGEST)
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -14,7 +18,8 @@ from scepra.scep.message import PKIStatus
 from tests.blackbox.procedure import LAZY, START, at_once, has_one, is_pending, is_turned_away, started
 from tests.rig.blackbox.device import Retry
 from tests.rig.blackbox.event import Event
-from tests.rig.blackbox.process import wait_until
+from tests.rig.blackbox.laboratory import Laboratory
+from tests.rig.blackbox.process import ROOT, wait_until
 from tests.rig.blackbox.rig import Rig
 from tests.rig.faketime import WallClock
 
@@ -23,6 +28,7 @@ Rigs = Callable[..., Rig]
 NAME = "device.example"
 STEADY = {"store": LAZY["store"]}
 """Settings with which a disk that is busy with other things is waited for."""
+UNPRIVILEGED = 65534
 HOUR, YEAR = 3600, 366 * 86400
 
 pytestmark = pytest.mark.slow
@@ -142,6 +148,45 @@ def test_a_worker_that_hangs_is_replaced(rigs: Rigs) -> None:
     wait_until(lambda: rig.database.state(NAME) == "issued", "it goes on")
     has_one(rig, device)
     assert len(rig.upstream.requests(NAME)) == 1
+
+
+@pytest.mark.proves("FT-55", "FT-45")
+def test_several_processes_need_no_powers(laboratory: Laboratory) -> None:
+    """A user with no rights but to its own files starts the RA: all processes are that user's, a dead worker is
+    replaced, and it ends well.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    drop = ("setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups")
+    interpreter = _for_everybody(drop)
+    # Not below the directory for tests, which is for this user alone.
+    with TemporaryDirectory(prefix="scepra-") as place:
+        Path(place).chmod(0o711)
+        rig = Rig(Path(place), laboratory, workers=2, start=False, extra=LAZY)
+        for path in (rig.ra.directory, *rig.ra.directory.iterdir()):
+            os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
+        # It may be another installation of the same interpreter, which has no packages of its own.
+        rig.ra.environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), *filter(None, sys.path)))
+        rig.ra.wrapper = lambda words: (*drop, interpreter, *words[1:])
+        with rig:
+            rig.ra.start(START)
+            has_one(rig, rig.device(NAME))
+            before = set(rig.ra.workers)
+            assert {Path(f"/proc/{pid}").stat().st_uid for pid in rig.ra.pids()} == {UNPRIVILEGED}
+            os.kill(min(before), signal.SIGKILL)
+            wait_until(lambda: len(set(rig.ra.workers) - before) == 1, "another worker comes")
+            has_one(rig, rig.device("other.example"))
+
+
+def _for_everybody(drop: Sequence[str]) -> str:
+    """The interpreter as a user can start it who may read nothing of ours, again and again."""
+    again = "import subprocess, sys, twisted; subprocess.run([sys.executable, '-c', ''], check=True)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for path in (sys.executable, f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}"):
+        command = [*drop, path, "-c", again]
+        if not subprocess.run(command, cwd="/", env=environment, capture_output=True, check=False).returncode:
+            return path
+    pytest.skip("no interpreter is for everybody")
 
 
 # --- Clocks that are wrong -------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from twisted.internet import reactor
 from twisted.python.usage import UsageError
+from twisted.scripts._twistd_unix import ServerOptions
 
 from scepra import __version__
 from scepra.cli import LazyGroup, main
@@ -82,6 +83,17 @@ def test_twistd_needs_a_configuration() -> None:
     """``twistd scepra`` without ``--config`` is a usage error."""
     with pytest.raises(UsageError, match="--config FILE is required"):
         Options().parseOptions([])
+
+
+@pytest.mark.parametrize("option", ["uid", "gid"])
+def test_twistd_does_not_change_its_user(option: str) -> None:
+    """Who starts it makes its database and must own its keys: to change the user then is refused, and what to do
+    instead is told."""
+    with pytest.raises(UsageError, match=f"--{option} is of no use here: start twistd as the user"):
+        ServerOptions().parseOptions([f"--{option}", "65534", "scepra", "--config", "scepra.yaml"])
+    options = ServerOptions()
+    options.parseOptions(["scepra", "--config", "scepra.yaml"])
+    assert options.subOptions["config"] == "scepra.yaml"
 
 
 def test_twistd_reports_every_mistake(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -60,6 +61,7 @@ class Reactor(Clock):
     def __init__(self) -> None:
         super().__init__()
         self.processes: list[Process] = []
+        self.obstacle: OSError | None = None
         self.stopped = 0
         self.triggers: list[tuple[Any, ...]] = []
 
@@ -83,6 +85,8 @@ class Reactor(Clock):
         env: Mapping[str, str],
         childFDs: Mapping[int, Any],  # noqa: N803 - Twisted's name
     ) -> Process:
+        if self.obstacle is not None:
+            raise self.obstacle
         assert executable == args[0] == sys.executable
         assert env["HOME"] == os.environ["HOME"]
         assert {number: kind for number, kind in childFDs.items() if number < 3} == {0: "w", 1: "r", 2: "r"}
@@ -176,6 +180,24 @@ def test_workers_that_keep_dying_are_replaced_ever_later(house: House, events: l
     said = [formatEvent(event) for event in events]
     assert "worker 2 has ended with signal 9: another one comes in 0.4 s" in said
     assert "worker 2 has ended with exit status 0: another one comes in 0.1 s" in said
+
+
+@pytest.mark.proves("FT-55")
+def test_a_worker_that_cannot_be_started_is_tried_again(house: House, events: list[LogEvent]) -> None:
+    """While the machine has no room for a process its place stays empty, and is filled when there is."""
+    first, second = house.processes
+    house.reactor.obstacle = BlockingIOError(errno.EAGAIN, "busy")
+    first.end()
+    for pause in (0.1, 0.2, 0.4):
+        house.reactor.advance(pause)
+    assert len(house.processes) == 2
+    said = [formatEvent(event) for event in events]
+    assert f"worker 1 cannot be started: {os.strerror(errno.EAGAIN)}: tried again in 0.8 s" in said
+    house.reactor.obstacle = None
+    house.reactor.advance(0.8)
+    [*_, third] = house.processes
+    assert (third.command, third.sockets) == (first.command, first.sockets)
+    assert second.running
 
 
 def wait(house: House, seconds: float, *living: Process) -> None:
