@@ -17,15 +17,18 @@ import sqlalchemy as sa
 from scepra.errors import FailInfo
 from scepra.lab import Behaviour, Duplicates, Fault
 from scepra.scep.message import PKIStatus
+from tests.rig.blackbox import finale as last
 from tests.rig.blackbox import invariant
 from tests.rig.blackbox.canary import ADDRESS
 from tests.rig.blackbox.control import Refusal
-from tests.rig.blackbox.device import Retry
+from tests.rig.blackbox.device import Retry, looks
 from tests.rig.blackbox.event import Event
+from tests.rig.blackbox.finale import Finale
 from tests.rig.blackbox.laboratory import Laboratory
 from tests.rig.blackbox.process import TooLate, wait_until
 from tests.rig.blackbox.rig import Rig
 from tests.rig.blackbox.wire import CutShort
+from tests.rig.forge import read_answer
 
 pytestmark = pytest.mark.slow
 
@@ -398,3 +401,53 @@ def test_transactions_without_an_end_are_noticed(finished: Rig, monkeypatch: pyt
     assert time.monotonic() - begun < 10
     with finished.database._engine.begin() as connection:
         connection.execute(sa.text("UPDATE transactions SET state = 'issued'"))
+
+
+def test_refusals_that_differ_are_noticed(finished: Rig) -> None:
+    """A refusal that looks otherwise than another one is found."""
+    (refusal,) = (entry for entry in finished.diary.entries if entry.looks)
+    finished.diary._entries.append(replace(refusal, looks="otherwise", reference=""))
+    with pytest.raises(AssertionError, match="I8"):
+        finished.check()
+    finished.diary._entries.pop()
+
+
+def test_what_makes_refusals_differ_is_seen(rig: Rig) -> None:
+    """Refusals look alike but for what is fresh in each or echoed; a status, a type or a text would show."""
+    answers = []
+    for _ in range(2):
+        device = rig.device(NAME, challenge="wrong")
+        message = device.message()
+        answers.append(device.begin(message).wire.response().body)
+    read = [read_answer(answer, rig.laboratory.ra, None) for answer in answers]
+    first, second = (looks(answer, each) for answer, each in zip(answers, read, strict=True))
+    assert answers[0] != answers[1]
+    assert first == second
+    assert looks(answers[0].replace(b"refused, ref", b"refused; ref"), read[0]) != first
+
+
+def test_connections_that_are_left_waiting_are_noticed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client whose connection is neither answered nor closed is found; one that is answered late enough is not."""
+    monkeypatch.setattr(invariant, "_DEADLINE", 0.3)
+    rig.ra.pause()
+    talk = rig.device(NAME).begin(rig.device(NAME).message())
+    with pytest.raises(TooLate, match="I9"):
+        invariant.answers_everybody(rig.diary)
+    rig.ra.resume()
+    monkeypatch.undo()
+    invariant.answers_everybody(rig.diary)
+    talk.close()
+    assert talk.wire not in rig.diary.wires
+
+
+def test_what_is_unknown_and_granted_is_noticed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An RA that grants what it should not know is found; so is one that refuses a good client."""
+    finale = Finale(rig.ra, rig.database, rig.upstream, True, rig.device)
+    with monkeypatch.context() as changed:
+        changed.setattr(last, "_TYPES", ("19",))
+        with pytest.raises(AssertionError, match="I12: an unknown message type '19'"):
+            finale.play()
+    rig.upstream.behave(Behaviour(status=PKIStatus.FAILURE))
+    with pytest.raises(AssertionError, match="I9: a good client"):
+        finale.play()
+    rig.upstream.behave()

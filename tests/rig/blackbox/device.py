@@ -159,6 +159,7 @@ class Device:
             receive_buffer=receive_buffer,
             source=self.source,
         )
+        self.diary.begin(wire)
         return Talk(self, message, wire)
 
     def send(self, message: Message) -> Answer:
@@ -269,6 +270,7 @@ class Device:
                 certificate=certificate.fingerprint() if certificate is not None else "",
                 recipients=read.recipients,
                 reference=found[1] if (found := _REFERENCE.search(text)) else "",
+                looks=looks(response.body, read) if fail_info is FailInfo.BAD_REQUEST else "",
             ),
             nonce,
         )
@@ -283,6 +285,19 @@ class Device:
         )
         assert issued.subject_der == csrs.subject(self.name), "issued to another name"
         return issued
+
+
+def looks(answer: bytes, read: ReadAnswer) -> str:
+    """The digest of an answer without what differs between any two: its nonces, transactionID, reference and signature;
+    but with the lengths of what it echoes (I8)."""
+    (info,) = asn1.ContentInfo.load(answer)["content"]["signer_infos"]
+    varying = [read.octets(oid.SENDER_NONCE), read.octets(oid.RECIPIENT_NONCE), info["signature"].native]
+    varying.append(read.text(oid.TRANSACTION_ID).encode("ascii"))
+    if found := _REFERENCE.search(answer.decode("latin-1")):
+        varying.append(found[1].encode("ascii"))
+    for value in varying:
+        answer = answer.replace(value, bytes(len(value)))
+    return hashlib.sha256(answer).hexdigest()
 
 
 def recipients(answer: bytes) -> list[bytes]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.rig.blackbox.journal import Journal
+from tests.rig.blackbox.wire import Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class Entry:
     """One CertRep that a device has believed. Digests are lower-case hex of SHA-256; empty where there is nothing.
 
     ``certificate`` is the fingerprint of the one that was issued; ``recipients`` how many the envelope has, 0 without
-    one; ``reference`` what failInfoText names.
+    one; ``reference`` what failInfoText names; ``looks`` how a badRequest looks but for what differs between any two.
     """
 
     subject: str
@@ -27,6 +28,7 @@ class Entry:
     certificate: str
     recipients: int
     reference: str
+    looks: str
 
 
 class Diary:
@@ -37,6 +39,19 @@ class Diary:
         self._lock = threading.Lock()
         self._entries: list[Entry] = []
         self._nonces: set[bytes] = set()
+        self._wires: list[Wire] = []
+
+    def begin(self, wire: Wire) -> None:
+        """A connection was opened; it is looked after until its device has closed it."""
+        with self._lock:
+            self._wires = [each for each in self._wires if each.open]
+            self._wires.append(wire)
+
+    @property
+    def wires(self) -> list[Wire]:
+        """The connections that no device has closed."""
+        with self._lock:
+            return [each for each in self._wires if each.open]
 
     def note(self, entry: Entry, nonce: bytes) -> None:
         """Add an entry, and its answer's senderNonce.
@@ -58,4 +73,6 @@ class Diary:
 
     def close(self) -> None:
         """Nothing more will come."""
+        for wire in self.wires:
+            wire.close()
         self._journal.close()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from tests.rig.blackbox.canary import Canary
 from tests.rig.blackbox.database import Database, Row
-from tests.rig.blackbox.diary import Diary
+from tests.rig.blackbox.diary import Diary, Entry
 from tests.rig.blackbox.journal import LEDGER, read_lines
 from tests.rig.blackbox.process import wait_until
 from tests.rig.blackbox.ra import RAProcess
@@ -23,6 +23,7 @@ ENDS["closed"] = "refused"
 """The events of the audit that end a transaction, and where it stands then."""
 
 _LEASE = 60.0
+_DEADLINE = 30.0
 # What the RA has no hand in writing, and what it is told its secrets by.
 _GIVEN = frozenset(("scepra.yaml", "challenge.txt", "scepra.key", "ra.key", "ra-signing.key"))
 
@@ -31,6 +32,17 @@ def reaches_rest(database: Database) -> None:
     """I13, while the RA runs: whatever was being sent when a process died is taken up by another."""
     wait_until(
         lambda: not database.rows("transactions", state="sending"), "no transaction is left half-sent (I13)", _LEASE
+    )
+
+
+def answers_everybody(diary: Diary) -> None:
+    """I9: every connection of the devices is answered or closed, be it without a whole request.
+
+    Raises:
+        AssertionError: one is not, within the time that a request may take to come and to be answered.
+    """
+    wait_until(
+        lambda: all(wire.ended for wire in diary.wires), "every connection is answered or closed (I9)", _DEADLINE
     )
 
 
@@ -43,7 +55,7 @@ def check(
     canary: Canary,
     canaries: Iterable[str],
 ) -> None:
-    """Assert I1, I2, I4 to I7, I10, I11 and I13.
+    """Assert I1, I2, I4 to I8, I10, I11 and I13; I9 and I12 are asserted of an RA that runs.
 
     Raises:
         AssertionError: one does not hold.
@@ -58,6 +70,7 @@ def check(
     successes(diary, transactions, database.rows("certificates"))
     decisions(transactions, audit)
     refusals(diary, ras)
+    uniform(diary)
     states(transactions)
     secrets(database, upstream, ras, canaries)
     orderly(upstream, ras)
@@ -148,6 +161,16 @@ def refusals(diary: Diary, ras: Sequence[RAProcess]) -> None:
         if entry.reference:
             found = [(item["outcome"], item["transaction"]) for item in records.get(entry.reference, [])]
             assert found == [("refused", entry.transaction)] or (lost and not found), f"I7: {entry} has {found}"
+
+
+def uniform(diary: Diary) -> None:
+    """I8: whatever it is that a message is refused for once it was opened, the answer looks the same."""
+    found: dict[int, dict[str, Entry]] = defaultdict(dict)
+    for entry in diary.entries:
+        if entry.looks:
+            found[len(entry.transaction)].setdefault(entry.looks, entry)
+    for looks in found.values():
+        assert len(looks) == 1, f"I8: refusals that differ: {list(looks.values())}"
 
 
 def states(transactions: list[Row]) -> None:

@@ -98,6 +98,12 @@ class RecordingUpstream(Process):
         self.issues_again |= behaviour.duplicates is Duplicates.ISSUED
         self.tell("behave", behaviour, subject)
 
+    @property
+    def usual(self) -> bool:
+        """Whether it serves whoever it was not told anything about."""
+        (behaviour, _) = self._told.get(("behave", None), (Behaviour(), None))
+        return bool(behaviour == Behaviour()) and not self._told.get(("set_clock", None), (0.0,))[0]
+
     def set_clock(self, offset: float) -> None:
         """Let the CA's clock be so many seconds ahead."""
         self._told["set_clock", None] = (offset,)

@@ -21,6 +21,7 @@ from tests.rig.blackbox.canary import ADDRESS, Canary
 from tests.rig.blackbox.database import Database
 from tests.rig.blackbox.device import Device
 from tests.rig.blackbox.diary import Diary
+from tests.rig.blackbox.finale import Finale
 from tests.rig.blackbox.laboratory import Laboratory
 from tests.rig.blackbox.load import Load
 from tests.rig.blackbox.prober import Prober
@@ -126,11 +127,20 @@ class Rig:
         # Where a test has ended one of them, nothing can be expected of what is under way.
         if self.upstream.running and any(ra.running for ra in self.ras):
             invariant.reaches_rest(self.database)
+        if any(ra.running for ra in self.ras):
+            invariant.answers_everybody(self.diary)
         for ra in self.ras:
             if ra.running:
+                self._finish(ra)
                 code = ra.terminate()
                 assert code == 0, f"{ra.name} ended with {code}"
         self.check()
+
+    def _finish(self, ra: RAProcess) -> None:
+        """The end of every scenario, for an RA that still serves: see :class:`Finale`."""
+        clocks = any("FAKETIME_TIMESTAMP_FILE" in each.environment for each in self.ras)
+        usual = self.upstream.running and self.upstream.usual and not clocks
+        Finale(ra, self.database, self.upstream, usual, partial(self.device, ra=ra)).play()
 
     def check(self) -> None:
         """Assert the invariants, as far as they can be seen from outside.

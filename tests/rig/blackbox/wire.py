@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from dataclasses import dataclass
@@ -62,6 +63,19 @@ class Wire:
         except BaseException:
             self._socket.close()
             raise
+
+    @property
+    def open(self) -> bool:
+        """Whether we have not closed it."""
+        return self._socket.fileno() != -1
+
+    @property
+    def ended(self) -> bool:
+        """Whether the other side has answered, or closed it."""
+        try:
+            return bool(select.select([self._socket], [], [], 0)[0])
+        except (OSError, ValueError):
+            return True
 
     def finish(self) -> None:
         """Send what was withheld."""
