@@ -216,6 +216,21 @@ def test_a_lost_answer_is_asked_for_again(house: Durable) -> None:
     assert events(house) == ["authorised", "lost", "granted"]
 
 
+@pytest.mark.proves("FT-09", "FT-43", "I4")
+def test_another_process_leaves_a_ca_alone_too(house: Durable, other: Durable) -> None:
+    """What the CA turned away waits for as long as it said, whichever process drives it."""
+    house.ca.behaviour = Behaviour(http_status=503, retry_after=300)
+    forge = sound(house)
+    pending(house, forge)
+    house.ca.behaviour = Behaviour()
+    other.reconcile(299, step=1)
+    assert reached(house, POLL) == []
+    assert only(house).state is State.UNKNOWN
+    other.reconcile(65, step=1)
+    assert len(reached(house, POLL)) == 1
+    assert certificate(told(other, poll(other, forge))) == only(house).certificate
+
+
 @pytest.mark.proves("FT-13", "FT-23", "RA-24", "I4")
 def test_a_ca_that_knows_no_polls_gets_the_same_request_again(lab: Path) -> None:
     """Under the same transactionID, with the same CSR, signed by the same key."""
