@@ -10,9 +10,10 @@ from twisted.logger import Logger
 from twisted.web import http, server
 from twisted.web.resource import IResource
 
+from scepra.address import neighbourhood
 from scepra.web.channel import BoundedChannel, BoundedRequest, Phase
 from scepra.web.limits import Limits
-from scepra.web.source import NOBODY, Proxies, neighbourhood
+from scepra.web.source import NOBODY, Proxies
 from scepra.web.underway import UnderWay
 
 log = Logger()

@@ -8,32 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
+
+from scepra.address import parse_address
 
 _HOPS = 16
-
-
-@lru_cache(maxsize=4096)
-def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address without its zone; IPv4 where it is mapped into IPv6. None where *text* is none."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def neighbourhood(host: str) -> str:
-    """What the cap on connections from one address counts: an IPv4 address, or the /64 of an IPv6 one.
-
-    Args:
-        host: the peer's address as Twisted gives it, or the empty string for a UNIX socket.
-    """
-    address = parse_address(host)
-    if isinstance(address, IPv6Address):
-        return str(IPv6Network((address, 64), strict=False))
-    return host if address is None else str(address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scepra.web.source import NOBODY, Proxies, neighbourhood, parse_address
+from scepra.address import neighbourhood, parse_address
+from scepra.web.source import NOBODY, Proxies
 
 TRUSTED = Proxies((ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")))
 
