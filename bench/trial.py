@@ -22,6 +22,7 @@ _CONFIG = """\
 listen: {{scep: "tcp:{ra_port}:interface=127.0.0.1"}}
 workers: {workers}
 store: {{url: "{store}"}}
+rates: {{source: unlimited, key: unlimited, profile: unlimited}}
 upstreams:
   lab:
     url: http://127.0.0.1:{ca_port}/scep

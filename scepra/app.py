@@ -23,6 +23,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from scepra import minting, policy
+from scepra.admission import Admission
 from scepra.challenge.combined import AllOf, AnyOf
 from scepra.challenge.minted import MintedChallenge
 from scepra.challenge.none import NoChallenge
@@ -136,10 +137,11 @@ def assemble(
         lost=partial(_lost, reactor),
     )
     upstreams = {name: Upstream(name, upstream, reactor, now) for name, upstream in settings.upstreams.items()}
-    built = build(settings, upstreams, Ground(database, vault, reactor, now))
+    processes = 1 if sockets is None else settings.processes
+    built = build(settings, upstreams, Ground(database, vault, reactor, now), processes)
     proxies = Proxies(settings.listen.trusted_proxies)
     resource = ScepResource(built.routes, proxies)
-    limits = _limits(settings.limits, 1 if sockets is None else settings.processes)
+    limits = _limits(settings.limits, processes)
     site = BoundedSite(resource, limits, reactor, proxies)
     # What stops last is what the others need to stop in good order.
     database.setServiceParent(service)
@@ -234,11 +236,12 @@ class Built:
     owner: str
 
 
-def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Ground) -> Built:
+def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Ground, processes: int = 1) -> Built:
     """Everything between the network and the store.
 
     Args:
         upstreams: the upstreams of the configuration, by name.
+        processes: how many there are that serve clients, of which this is one.
 
     Raises:
         ConfigError: as for :func:`assemble`.
@@ -287,6 +290,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
         )
         for name, each in settings.upstreams.items()
     }
+    admission = Admission(settings.rates, ground.reactor.seconds, processes)
     routes = Routes(
         Route(
             RegistrationAuthority(
@@ -298,6 +302,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
                 policy.version(profile.policy),
                 _renewal(profile.renewal, anchors[name], infrastructure) if profile.renewal is not None else None,
                 forwardings[profile.upstream],
+                admission,
                 ground.pause or partial(deferLater, ground.reactor),
             ),
             profile.paths,

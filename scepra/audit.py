@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from scepra.errors import Throttled
 from scepra.transaction import Transaction
 
 log = Logger(namespace="scepra.audit")
@@ -80,8 +81,9 @@ class Record:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # What is abandoned together with its process was not decided: it is asked again.
-        if kind is not GeneratorExit:
+        # What is abandoned together with its process was not decided: it is asked again. Nor was what came too often;
+        # that is logged more sparingly.
+        if kind is None or not issubclass(kind, (GeneratorExit, Throttled)):
             self.write()
 
     def write(self) -> None:

@@ -54,6 +54,19 @@ class Refused(ScepError):
         self.retry_after = retry_after
 
 
+class Throttled(Refused):
+    """More than may be asked: 429, nothing decided and nothing consumed (H429).
+
+    Args:
+        reason, retry_after: as for :class:`Refused`.
+        quiet: whether the log is spared, because it has said the same of the same source a moment ago.
+    """
+
+    def __init__(self, reason: str, retry_after: int, *, quiet: bool) -> None:
+        super().__init__(reason, 429, retry_after)
+        self.quiet = quiet
+
+
 class UpstreamError(Exception):
     """An upstream gave no answer that can be believed.
 

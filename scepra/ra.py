@@ -18,10 +18,11 @@ from datetime import datetime
 from twisted.logger import Logger
 
 from scepra import bag
+from scepra.admission import Admission
 from scepra.audit import RECORDED, RECORDED_NAMES, Record
 from scepra.challenge.protocol import ChallengeProvider
 from scepra.config import model
-from scepra.enrolment import EnrolmentRequest
+from scepra.enrolment import ChallengeRefused, EnrolmentRequest
 from scepra.errors import FailInfo, ProviderError, Refused, ScepError, StoreError, UpstreamError
 from scepra.forwarding import Forwarding
 from scepra.judgement import Judgement, judge
@@ -65,12 +66,18 @@ class RegistrationAuthority:
     policy_version: str
     renewal: RenewalRules | None
     forwarding: Forwarding
+    admission: Admission
     pause: Callable[[float], Awaitable[object]]
 
     @property
     def upstream(self) -> Upstream:
         """The CA."""
         return self.forwarding.upstream
+
+    @property
+    def _static(self) -> bool:
+        """Whether a challenge can be found by guessing."""
+        return any(isinstance(each, model.StaticChallenge) for each in model.singles(self.profile.challenge))
 
     def now(self) -> datetime:
         """The time of day, UTC."""
@@ -118,9 +125,10 @@ class RegistrationAuthority:
             A CertRep: SUCCESS, PENDING, or FAILURE with its failInfo.
 
         Raises:
-            Refused: 400 for what cannot be answered, 503 while it cannot be decided, or told to a client that cannot
-                poll.
+            Refused: 400 for what cannot be answered, 429 for what comes too often, 503 while it cannot be decided, or
+                told to a client that cannot poll.
         """
+        self.admission.message(source)
         request = PKIMessage.parse(message)
         with Record(self.name, source, transaction=request.transaction_id) as record:
             try:
@@ -140,11 +148,19 @@ class RegistrationAuthority:
         signer, digest = message.verify(self.profile.floor)
         record.signer_key = signer.public_key.sha256.hex()
         record.message_type = message.message_type.name
+        self.admission.signed(record.source, signer.public_key.sha256)
         if message.message_type is MessageType.CERT_POLL:
             asker = receive_poll(message, signer, digest, keyring=self.keyring, floor=self.profile.floor)
             return await self._poll(message, asker, record)
         if message.message_type not in (MessageType.PKCS_REQ, MessageType.RENEWAL_REQ):
             raise ScepError("queries are not served by this profile")
+        with self.admission.opening(self.name, record.source, static=self._static):
+            return await self._enrol(message, digest_of_message, signer, digest, record)
+
+    async def _enrol(
+        self, message: PKIMessage, digest_of_message: bytes, signer: Certificate, digest: Digest, record: Record
+    ) -> bytes:
+        """Answer a PKCSReq or RenewalReq whose signature is verified."""
         reception = receive(
             message, signer, digest, keyring=self.keyring, floor=self.profile.floor, renewal=self.renewal
         )
@@ -157,9 +173,12 @@ class RegistrationAuthority:
         judgement = await self._judge(message, reception, record.source)
         if judgement.credential_id is not None:
             record.challenge = judgement.credential_id
+        if isinstance(judgement.verdict, ChallengeRefused):
+            self.admission.wrong(self.name, record.source)
         if judgement.refused:
             await self._count_misuse(judgement)
             return self._refuse(message, record, judgement.reasons, judgement.fail_info, reception)
+        self.admission.authorised(self.name, record.source)
         begun = self.forwarding.reactor.seconds()
         obstacle = await self._obstacle() if judgement.hold is None else None
         signing = await self.forwarding.signer.identity(reception.csr.subject.der, self.now())

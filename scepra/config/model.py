@@ -18,6 +18,7 @@ from scepra.config.identity import DualIdentity, IdentityFiles, KeyFile, SplitId
 from scepra.config.legacy import Legacy
 from scepra.config.pin import Fingerprint
 from scepra.config.profile import CACertificates, OfferedCapabilities, Profile, Renewal, Reply
+from scepra.config.rates import Rate, Rates
 from scepra.config.secret import Secret
 from scepra.config.section import Section
 from scepra.config.store import Retention, Store
@@ -105,6 +106,7 @@ class Config(Section):
         default=25.0, ge=0, description="How long requests under way may take to end after SIGTERM."
     )
     limits: Limits = Field(default_factory=Limits, description="What bounds a client.")
+    rates: Rates = Field(default_factory=Rates, description="How often may be asked.")
     # Made from nothing as if read from the file, so that paths start from its directory.
     store: Store = Field(
         default_factory=dict, validate_default=True, description="The database in which transactions are kept."
@@ -144,6 +146,8 @@ __all__ = [
     "OfferedCapabilities",
     "Profile",
     "Queue",
+    "Rate",
+    "Rates",
     "Renewal",
     "Reply",
     "Retention",

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.resource import Resource
 
-from scepra.errors import Refused, ScepError
+from scepra.errors import Refused, ScepError, Throttled
 from scepra.scep.transport import (
     CONTENT_TYPE_CA_CAPS,
     CONTENT_TYPE_PKI_MESSAGE,
@@ -72,7 +72,7 @@ class _Exchange:
                 headers.setRawHeaders(b"Allow", (b"GET, POST, HEAD",))
             if error.retry_after is not None:
                 headers.setRawHeaders(b"Retry-After", (b"%d" % error.retry_after,))
-            self._fail(error.status, error.reason)
+            self._fail(error.status, error.reason, quiet=isinstance(error, Throttled) and error.quiet)
         elif isinstance(error, ScepError):
             # A message of which too little could be read for a CertRep.
             self._fail(400, error.reason)
@@ -89,8 +89,9 @@ class _Exchange:
             )
             self._fail(500)
 
-    def _fail(self, status: int, reason: str = "") -> None:
-        self._log(status, 0, reason)
+    def _fail(self, status: int, reason: str = "", *, quiet: bool = False) -> None:
+        if not quiet:
+            self._log(status, 0, reason)
         self._finish(status, b"")
 
     def _log(self, status: int, octets: int, reason: str = "") -> None:

@@ -138,17 +138,19 @@ class Response:
 _LIMITS = Limits(body=16 * 1024 * 1024, request_target=16 * 1024 * 1024)
 
 
-def ask(house: House, method: str, target: str, data: bytes = b"", headers: Mapping[str, str] = {}) -> Response:
-    """The answer to any HTTP request, on a connection of its own from :data:`PEER`."""
+def ask(
+    house: House, method: str, target: str, data: bytes = b"", headers: Mapping[str, str] = {}, peer: str = PEER
+) -> Response:
+    """The answer to any HTTP request, on a connection of its own from an address."""
     lines = tuple(f"{name}: {value}".encode() for name, value in headers.items())
-    connection = Wire(house.resource, _LIMITS).connect(PEER)
+    connection = Wire(house.resource, _LIMITS).connect(peer)
     (answer,) = connection.send(http_request(target.encode(), method.encode(), data, lines))
     return Response(answer.status, answer.headers, answer.body)
 
 
-def post(house: House, message: bytes, headers: Mapping[str, str] = {}) -> Response:
+def post(house: House, message: bytes, headers: Mapping[str, str] = {}, peer: str = PEER) -> Response:
     """A PKIOperation by POST."""
-    return ask(house, "POST", "/scep?operation=PKIOperation", message, headers)
+    return ask(house, "POST", "/scep?operation=PKIOperation", message, headers, peer)
 
 
 def get(house: House, message: bytes) -> Response:

@@ -52,6 +52,8 @@ PROFILE: dict[str, Any] = {
         {"extensions": {"allow": ["subjectAltName"]}},
     ],
 }
+FREELY = dict.fromkeys(("source", "key", "profile", "failures", "profile-failures"), "unlimited")
+"""Rates with which anybody may ask as often as a test likes, on a clock that stands still."""
 
 
 def run(coroutine: Coroutine[Deferred[Any], Any, T]) -> T:
@@ -177,6 +179,7 @@ def house(
     profile: Mapping[str, Any] = {},
     upstream: Mapping[str, Any] = {},
     *,
+    rates: Mapping[str, Any] = FREELY,
     now: Callable[[], datetime] = utc_now,
     ca: CertificationService | None = None,
     client: HTTPClient | None = None,
@@ -189,6 +192,7 @@ def house(
         directory: a lab's state; its keys and certificates are used and made if missing.
         profile: keys of the profile that differ from :data:`PROFILE`; None takes one out.
         upstream: keys of the upstream that differ.
+        rates: how often may be asked.
         now: the RA's time of day.
         ca: takes the place of the lab's.
         client: the way to it.
@@ -198,6 +202,7 @@ def house(
     state = lab_state(directory)
     data = {
         "upstreams": {"ca": {"url": "http://ca.example/scep", "ca-fingerprint": "file:ca.crt", **upstream}},
+        "rates": dict(rates),
         "profiles": {"dev": {key: value for key, value in (PROFILE | dict(profile)).items() if value is not None}},
     }
     file = directory / "scepra.yaml"

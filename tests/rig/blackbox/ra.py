@@ -41,6 +41,8 @@ def configuration(port: int, upstream: str, workers: int, store: str | None) -> 
         "listen": {"scep": f"tcp:{port}:interface=127.0.0.1"},
         "workers": workers,
         "shutdown-grace": "5s",
+        # A few keys, and one address, stand for all devices.
+        "rates": {"source": "unlimited", "key": "unlimited", "failures": "unlimited", "retry-after": "1s"},
         "store": {"url": store or "sqlite:scepra.db", "timeout": "2s"},
         "upstreams": {
             "ca": {
