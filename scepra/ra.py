@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from twisted.logger import Logger
@@ -41,7 +41,6 @@ from scepra.store.intents import Recorded, Taken
 from scepra.store.rows import Corrupt
 from scepra.transaction import State, Transaction, request_identity, route
 from scepra.upstream.client import Upstream
-from scepra.upstream.signer import Signing
 
 # How often to look whether another request, or another process, has finished what is under way, in seconds.
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 0.5
@@ -179,28 +178,29 @@ class RegistrationAuthority:
             await self._count_misuse(judgement)
             return self._refuse(message, record, judgement.reasons, judgement.fail_info, reception)
         self.admission.authorised(self.name, record.source)
-        begun = self.forwarding.reactor.seconds()
         obstacle = await self._obstacle() if judgement.hold is None else None
-        signing = await self.forwarding.signer.identity(reception.csr.subject.der, self.now())
-        entry = Entry(
-            self.name,
-            self.profile.upstream,
-            message,
-            digest_of_message,
-            request,
-            reception,
-            judgement,
-            self.policy_version,
-            obstacle,
-        )
-        intent = build_intent(entry, signing, self.forwarding, record)
-        recorded = await self.forwarding.database.write(intents.record, intent, intent.values["received"])
+        try:
+            entry = Entry(
+                self.name,
+                self.profile.upstream,
+                message,
+                digest_of_message,
+                request,
+                reception,
+                judgement,
+                self.policy_version,
+                obstacle,
+            )
+            recorded = await self._begin(entry, record)
+        finally:
+            if judgement.hold is None and obstacle is None:
+                self.upstream.turns.end()
         if isinstance(recorded, Taken):
             # Somebody has another's challenge, as likely as not (SEC-06, FT-25).
             log.warn("{credential}: {reason}", credential=recorded.credential, reason=recorded.reason)
             reasons = (f"challenge: {recorded.reason}",)
             return self._refuse(message, record, reasons, FailInfo.BAD_REQUEST, reception)
-        after = await self._advance(recorded, reception, signing, begun, record)
+        after = recorded.transaction if recorded.new else await self._settled(recorded.transaction)
         return await self._tell(message, reception, after, record, reception.csr)
 
     async def _poll(self, message: PKIMessage, asker: Asker, record: Record) -> bytes:
@@ -241,47 +241,60 @@ class RegistrationAuthority:
         return found if latest is None else latest
 
     async def _obstacle(self) -> UpstreamError | None:
-        """Why the request cannot be sent now, if it cannot.
+        """Why the request cannot be sent now, if it cannot; if it can, it has its turn from now on.
 
         Raises:
             UpstreamError: not sent; it would have to wait, and its client cannot poll: nothing is consumed (DR-15).
         """
-        upstream = self.upstream
-        problem = None
-        if upstream.busy:
-            problem = UpstreamError(upstream.name, "as much is under way there as may be at once", sent=False)
-        elif not upstream.breaker.admits():
-            problem = (
-                upstream.failure
-                or upstream.turned_away
-                or UpstreamError(upstream.name, "it has not answered lately", sent=False)
-            )
-        else:
-            try:
-                await upstream.current()
-            except UpstreamError as error:
-                problem = error
-        if problem is not None and not self.profile.polling:
-            raise problem
-        return problem
+        try:
+            await self._turn()
+        except UpstreamError as error:
+            if not self.profile.polling:
+                raise
+            return error
+        return None
 
-    async def _advance(
-        self, recorded: Recorded, reception: Reception, signing: Signing, begun: float, record: Record
-    ) -> Transaction:
-        """The transaction after it was sent, if it is this request that sends it."""
+    async def _turn(self) -> None:
+        """Have a turn to ask the CA, perhaps after a moment.
+
+        Raises:
+            UpstreamError: not sent; there is none, or the CA does not answer.
+        """
+        upstream = self.upstream
+        if upstream.turns.busy and upstream.breaker.trying:
+            # What is under way there may take long to be given up.
+            raise upstream.unavailable
+        await upstream.turns.take(self.name)
+        try:
+            if not upstream.breaker.admits():
+                raise upstream.unavailable
+            await upstream.current()
+        except BaseException:
+            upstream.turns.end()
+            raise
+
+    async def _begin(self, entry: Entry, record: Record) -> Recorded | Taken:
+        """Record a request, and send it if it can be sent now; the transaction is then as it is afterwards."""
+        csr, begun = entry.reception.csr, self.forwarding.reactor.seconds()
+        signing = await self.forwarding.signer.identity(csr.subject.der, self.now())
+        intent = build_intent(entry, signing, self.forwarding, record)
+        recorded = await self.forwarding.database.write(intents.record, intent, intent.values["received"])
+        if isinstance(recorded, Taken):
+            return recorded
         transaction = recorded.transaction
         record.enrolment = transaction.id
         if not recorded.new:
-            return await self._settled(transaction)
+            return recorded
         record.sequence = recorded.sequence
         if transaction.state is not State.SENDING:
-            return transaction
+            return recorded
         try:
-            return await self.forwarding.advance(transaction, reception.csr, signing.identity, begun, record)
+            after = await self.forwarding.advance(transaction, csr, signing.identity, begun, record)
         except StoreError as error:
             # What the CA did cannot be written, so nobody is told of it; it will be asked again (FT-31, I5).
             log.error("transaction {id} waits: {error}", id=transaction.id, error=error.reason)
-            return transaction
+            return recorded
+        return replace(recorded, transaction=after)
 
     async def _count_misuse(self, judgement: Judgement) -> None:
         """Note that a challenge was shown by somebody whom it was not given to (AC-091)."""

@@ -119,9 +119,11 @@ class Reconciler(Service):
         return len(due) >= room
 
     def _spawn(self, transaction: str, fence: int) -> None:
+        self._upstream.turns.take_beside()
         running = Deferred.fromCoroutine(self._drive(transaction, fence))
 
         def done(result: Failure | None) -> None:
+            self._upstream.turns.end()
             del self._running[transaction]
             if isinstance(result, Failure):
                 log.failure("driving a transaction", result)

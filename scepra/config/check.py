@@ -64,8 +64,14 @@ def check(sections: Sections) -> Iterator[Finding]:
         yield from _store(sections.store)
     for name, upstream in sections.upstreams.items():
         yield from _upstream(name, upstream)
-        if sections.limits is not None and upstream.timeout >= sections.limits.answer_deadline:
+        deadline = sections.limits.answer_deadline if sections.limits is not None else math.inf
+        if upstream.timeout >= deadline:
             yield Finding(("upstreams", name, "timeout"), "not shorter than the answer-deadline under limits")
+        elif upstream.timeout + upstream.queue.patience >= deadline:
+            yield Finding(
+                ("upstreams", name, "queue", "patience"),
+                "together with timeout not shorter than the answer-deadline under limits",
+            )
         kept = sections.store.retention.transactions if sections.store is not None else math.inf
         if isinstance(upstream.signer, EphemeralSigner) and upstream.signer.period > kept:
             yield Finding(
@@ -132,6 +138,12 @@ def _upstream(name: str, upstream: Upstream) -> Iterator[Finding]:
 
 def _queue(path: Path, upstream: Upstream) -> Iterator[Finding]:
     queue, path = upstream.queue, (*path, "queue")
+    if upstream.timeout <= PATIENCE < upstream.timeout + queue.patience:
+        yield Finding(
+            (*path, "patience"),
+            "together with timeout longer than 25s: clients that give up after 30s never see such an answer",
+            "warning",
+        )
     if queue.concurrency > upstream.concurrency:
         yield Finding((*path, "concurrency"), "more than the upstream's concurrency, which includes it")
     if queue.first_poll > queue.longest_poll:

@@ -57,7 +57,19 @@ class CertificateSigner(IdentityFiles):
 
 
 class Queue(Section):
-    """How the RA itself asks the CA for what could not be answered at once (MSG-44, FT-17)."""
+    """How long new requests wait for a busy CA, and how the RA itself asks for what could not be answered at once
+    (MSG-44, FT-17, FT-26)."""
+
+    waiting: Count = Field(
+        default=100,
+        description="How many new requests may wait until fewer exchanges than concurrency are under way, in one"
+        " process; the profiles take turns.",
+    )
+    patience: Seconds = Field(
+        default=3.0,
+        gt=0,
+        description="How long a new request waits at most; then it is PENDING, or 503 where clients cannot poll.",
+    )
 
     rate: Count = Field(
         default=20, description="How many exchanges per second the backlog may cause, over all processes of the RA."
@@ -117,7 +129,8 @@ class Upstream(Section):
         default=64, description="How many exchanges with the CA one process may have under way at once."
     )
     queue: Queue = Field(
-        default_factory=Queue, description="How the CA is asked for what could not be answered at once."
+        default_factory=Queue,
+        description="How requests wait for the CA, and how it is asked for what could not be answered at once.",
     )
     refresh: Seconds = Field(
         default=3600.0, gt=0, description="How often certificates and capabilities are fetched anew."

@@ -27,6 +27,7 @@ from scepra.upstream.breaker import Breaker
 from scepra.upstream.connection import Limits
 from scepra.upstream.exchange import Exchange, Reply
 from scepra.upstream.pause import read_pause
+from scepra.upstream.turns import Turns
 from scepra.upstream.view import UpstreamView, build_view, is_ra
 
 log = Logger()
@@ -60,7 +61,7 @@ class Upstream(Service):
 
     ``view`` is what is known of it, None before the first success; ``failure`` why the last look failed, None after a
     success; ``turned_away`` why it takes no requests, None since it has taken one; ``breaker`` whether it is worth
-    asking now.
+    asking now; ``turns`` whose turn it is to ask.
 
     Args:
         name: as configured.
@@ -94,13 +95,9 @@ class Upstream(Service):
         self._timer: IDelayedCall | None = None
         self._mute = False
         self._caps = b""
-        self._under_way = 0
         self.breaker = Breaker(reactor, settings.retry_after)
-
-    @property
-    def busy(self) -> bool:
-        """Whether as many exchanges are under way as there may be at once."""
-        return self._under_way >= self._settings.concurrency
+        queue = settings.queue
+        self.turns = Turns(name, settings.concurrency, queue.waiting, queue.patience, reactor)
 
     def startService(self) -> None:
         """Look now, and from now on."""
@@ -183,17 +180,19 @@ class Upstream(Service):
                 to be left alone, ``attention`` what somebody has to look at.
         """
         view = await self.current()
-        self._under_way += 1
         try:
             answer = await self._operate(message, view)
         except UpstreamError as error:
             self._note(error)
             raise
-        finally:
-            self._under_way -= 1
         self.breaker.answered()
         self.turned_away = None
         return answer
+
+    @property
+    def unavailable(self) -> UpstreamError:
+        """Why nothing can be sent now."""
+        return self.failure or self.turned_away or UpstreamError(self.name, "it has not answered lately", sent=False)
 
     def disbelieved(self, answer: Answer, reason: str) -> UpstreamError:
         """What an answer comes to whose message cannot be believed: nothing but its status is left of it (FT-09)."""

@@ -311,3 +311,23 @@ def test_openness() -> None:
     assert warnings(altered(("min: 2048", "min: 1024"), ("    policy:", "    ca-identifiers: x\n    policy:"))) == [
         "14:21: profiles.wifi.policy[0].key.rsa.min: warning: RSA keys below 2048 bits can be broken"
     ]
+
+
+def test_waiting_for_a_busy_upstream_is_no_longer_than_clients_wait() -> None:
+    """How long a new request waits for its turn counts as much as how long the exchange takes."""
+
+    def problems(timeout: str, patience: str) -> list[str]:
+        settings = f"{PIN}\n    timeout: {timeout}\n    queue: {{patience: {patience}}}"
+        return said(altered((PIN, settings)))
+
+    assert problems("20s", "5s") == []
+    (late,) = problems("20s", "6s")
+    assert late.endswith(
+        "queue.patience: warning: together with timeout longer than 25s: clients that give up after 30s never see"
+        " such an answer"
+    )
+    refused = problems("24s", "36s")
+    assert any(
+        problem.endswith("queue.patience: together with timeout not shorter than the answer-deadline under limits")
+        for problem in refused
+    )
