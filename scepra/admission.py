@@ -58,7 +58,7 @@ class Admission:
         Raises:
             Throttled: too many do.
         """
-        wait = self._sources.take(self._place(source), self._seconds())
+        wait = self._sources.take(self.place(source), self._seconds())
         if wait:
             raise self.refusal("address", "more messages than may come from one address", source, wait)
 
@@ -73,7 +73,7 @@ class Admission:
         Raises:
             Throttled: too many are.
         """
-        wait = self._keys.take((self._place(source), key), self._seconds())
+        wait = self._keys.take((self.place(source), key), self._seconds())
         if wait:
             raise self.refusal("key", "more messages than one key may sign", source, wait)
 
@@ -90,7 +90,7 @@ class Admission:
         Raises:
             Throttled: too many are under way, or too many challenges were wrong.
         """
-        place, now = self._place(source), self._seconds()
+        place, now = self.place(source), self._seconds()
         if self._under_way[place] >= self._rates.under_way:
             raise self.refusal("under way", "more requests under way than may be from one address", source)
         wait = self._failures.wait(place, now)
@@ -110,7 +110,7 @@ class Admission:
 
     def wrong(self, profile: str, source: str) -> None:
         """Its challenge was refused."""
-        place, now = self._place(source), self._seconds()
+        place, now = self.place(source), self._seconds()
         self._failures.drain(place, now)
         self._pauses.drain((profile, place), now)
         if self._failing.take(profile, now) and not self._spoken.take(("", profile), now):
@@ -140,10 +140,11 @@ class Admission:
         self.refused[kind] += 1
         # Spread, so that clients that were turned away together do not come back together.
         pause = max(wait, self._rates.retry_after) * random.uniform(1, 1.5)  # noqa: S311 - no secret hangs on it
-        quiet = self._spoken.take((kind, self._place(source)), self._seconds()) > 0
+        quiet = self._spoken.take((kind, self.place(source)), self._seconds()) > 0
         return Throttled(f"{reason}; {self.refused[kind]} turned away so far", math.ceil(pause), quiet=quiet)
 
-    def _place(self, source: str) -> str:
+    def place(self, source: str) -> str:
+        """What counts as one address: an IPv4 address itself, the network of an IPv6 one."""
         return neighbourhood(source, self._rates.ipv6_prefix)
 
     def _buckets(self, rate: Rate | None) -> Buckets[Any]:

@@ -37,7 +37,8 @@ from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Keyring
 from scepra.scep.message import Answer, MessageType, PKIMessage, PKIStatus, build_cert_rep, seal_answer
 from scepra.store import challenges, intents, outcomes
-from scepra.store.intents import Recorded, Taken
+from scepra.store.holding import Room
+from scepra.store.intents import Full, Recorded, Taken
 from scepra.store.rows import Corrupt
 from scepra.transaction import State, Transaction, request_identity, route
 from scepra.upstream.client import Upstream
@@ -189,12 +190,15 @@ class RegistrationAuthority:
                 reception,
                 judgement,
                 self.policy_version,
+                self._room(record.source),
                 obstacle,
             )
             recorded = await self._begin(entry, record)
         finally:
             if judgement.hold is None and obstacle is None:
                 self.upstream.turns.end()
+        if isinstance(recorded, Full):
+            raise self.admission.refusal("held", recorded.reason, record.source)
         if isinstance(recorded, Taken):
             # Somebody has another's challenge, as likely as not (SEC-06, FT-25).
             log.warn("{credential}: {reason}", credential=recorded.credential, reason=recorded.reason)
@@ -273,13 +277,17 @@ class RegistrationAuthority:
             upstream.turns.end()
             raise
 
-    async def _begin(self, entry: Entry, record: Record) -> Recorded | Taken:
+    def _room(self, source: str) -> Room:
+        held = self.profile.held
+        return Room(held.requests, held.per_address, held.octets, self.admission.place(source))
+
+    async def _begin(self, entry: Entry, record: Record) -> Recorded | Taken | Full:
         """Record a request, and send it if it can be sent now; the transaction is then as it is afterwards."""
         csr, begun = entry.reception.csr, self.forwarding.reactor.seconds()
         signing = await self.forwarding.signer.identity(csr.subject.der, self.now())
         intent = build_intent(entry, signing, self.forwarding, record)
         recorded = await self.forwarding.database.write(intents.record, intent, intent.values["received"])
-        if isinstance(recorded, Taken):
+        if not isinstance(recorded, Recorded):
             return recorded
         transaction = recorded.transaction
         record.enrolment = transaction.id

@@ -13,6 +13,7 @@ from scepra.forwarding import Forwarding
 from scepra.judgement import Judgement
 from scepra.reception import Reception
 from scepra.scep.message import PKIMessage
+from scepra.store.holding import Room
 from scepra.store.intents import Intent, new_id
 from scepra.transaction import State, route, upstream_transaction_id
 from scepra.upstream.signer import Signing
@@ -21,7 +22,7 @@ from scepra.upstream.signer import Signing
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A request that may be forwarded: where it came in, what it is known by again, what was decided by which policy,
-    and why it cannot be sent at once, if it cannot."""
+    how much may wait for people, and why it cannot be sent at once, if it cannot."""
 
     profile: str
     upstream: str
@@ -31,6 +32,7 @@ class Entry:
     reception: Reception
     judgement: Judgement
     policy: str
+    room: Room
     obstacle: UpstreamError | None
 
     @property
@@ -103,6 +105,7 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
         "device": verdict.device if isinstance(verdict, ChallengeAccepted) else "",
         "notify": list(verdict.notify) if isinstance(verdict, ChallengeAccepted) else [],
         "policy": entry.policy,
+        "neighbourhood": entry.room.neighbourhood,
     }
     return Intent(
         entry.request,
@@ -112,4 +115,5 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
         forwarding.owner if state is State.SENDING else None,
         lease_ends,
         stored.known(),
+        entry.room,
     )

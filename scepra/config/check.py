@@ -171,6 +171,8 @@ def _profile(name: str, profile: Profile, sections: Sections) -> Iterator[Findin
         )
     if not profile.polling and any(rule.hold is not None for rule in profile.policy):
         yield Finding((*path, "polling"), "must be true: what the rule hold keeps back can only be polled for")
+    if profile.held.per_address > profile.held.requests:
+        yield Finding((*path, "held", "per-address"), "more than requests in all")
     yield from _legacy(path, profile.legacy)
     yield from _renewal(path, profile, sections.upstreams.get(profile.upstream))
     yield from _challenge((*path, "challenge"), profile, sections)

@@ -11,7 +11,7 @@ from scepra.config.challenge import Challenge
 from scepra.config.identity import RaIdentity
 from scepra.config.legacy import Legacy, floor_with
 from scepra.config.section import Section
-from scepra.config.value import Distinct, FilePath, Flag, Label, Listed, Seconds, Text
+from scepra.config.value import Count, Distinct, FilePath, Flag, Label, Listed, Octets, Seconds, Text
 from scepra.policy.model import Policy
 from scepra.scep.algorithm import Digest, Floor
 
@@ -86,6 +86,16 @@ class Reply(Section):
     )
 
 
+class Held(Section):
+    """How much may wait for people at once; what is more gets 429 (AC-061)."""
+
+    requests: Count = Field(default=10000, description="How many requests of the profile may be held.")
+    per_address: Count = Field(
+        default=1000, description="How many of them from one address; of IPv6, see rates: ipv6-prefix."
+    )
+    octets: Octets = Field(default=67108864, description="How many octets they may have together.")
+
+
 class Profile(Section):
     """One face of the RA."""
 
@@ -112,6 +122,7 @@ class Profile(Section):
         " with Retry-After.",
     )
     policy: Policy = Field(default=(), description="The rules that every request must satisfy.")
+    held: Held = Field(default_factory=Held, description="How much of what the policy holds back may wait at once.")
     legacy: Annotated[tuple[Legacy, ...], Distinct] = Field(
         default=(), description="Broken algorithms that are accepted from clients nevertheless, one by one."
     )

@@ -11,7 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from scepra.enrolment import Reservation
-from scepra.store import reservations
+from scepra.store import holding, reservations
+from scepra.store.holding import Room
 from scepra.store.rows import COLUMNS, Insert, fetch, fresh, note
 from scepra.store.tables import routes, transactions
 from scepra.transaction import State, Transaction, upstream_transaction_id
@@ -28,6 +29,7 @@ class Intent:
         reserve: what is taken for the request's public key.
         owner, lease_ends: who is going to send it at once, and until when nobody else may; None: nobody is.
         record: for the audit.
+        room: how much may wait for people, if it has to.
     """
 
     request: bytes
@@ -37,6 +39,7 @@ class Intent:
     owner: str | None
     lease_ends: datetime | None
     record: Mapping[str, Any]
+    room: Room | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,13 @@ class Taken:
     more. ``reason`` says which, for the record."""
 
     credential: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """It would have to wait for people, and as much does as may; ``reason`` says what there is too much of."""
+
     reason: str
 
 
@@ -85,11 +95,11 @@ def lead(connection: sa.Connection, transaction: str, where: tuple[bytes, ...]) 
     _LEAD.into(connection, [{"route": route, "transaction": transaction} for route in where])
 
 
-def record(connection: sa.Connection, intent: Intent, now: datetime) -> Recorded | Taken:
+def record(connection: sa.Connection, intent: Intent, now: datetime) -> Recorded | Taken | Full:
     """Record an intent, reserve its credential and note the decision: one commit, before the first octet (DR-7, RA-25).
 
     A request that was recorded meanwhile, and still answers, is returned instead; and where a credential is not to be
-    had, nothing is recorded.
+    had, or as much is held as may be, nothing is recorded.
     """
     values = dict(intent.values)
     latest = recall(connection, intent.request)
@@ -101,6 +111,11 @@ def record(connection: sa.Connection, intent: Intent, now: datetime) -> Recorded
         if reason is not None:
             reservations.give_back(connection, values["id"])
             return Taken(wanted.credential, reason)
+    if intent.room is not None and values["state"] == State.HELD.value:
+        reason = holding.full(connection, values["profile"], len(values["csr"]), intent.room)
+        if reason is not None:
+            reservations.give_back(connection, values["id"])
+            return Full(reason)
     if latest is not None:
         connection.execute(_SUPERSEDE, {"key": latest.id})
         values["attempt"] = latest.attempt + 1

@@ -84,12 +84,18 @@ transactions = sa.Table(
     sa.Column("device", sa.String(128), nullable=False, server_default=""),
     sa.Column("notify", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("policy", sa.String(16), nullable=False, server_default=""),
+    # What is counted as one address: the source itself, or the network of an IPv6 one.
+    sa.Column("neighbourhood", sa.String(64), nullable=False, server_default=""),
     # Why the row cannot be used; it is left alone then (FT-58).
     sa.Column("quarantine", sa.Text),
     # What is due, of one upstream; and what may go, by age.
     sa.Index("transactions_due", "upstream", "next_at"),
     sa.Index("transactions_age", "state", "changed"),
 )
+
+HELD = transactions.c.state == sa.literal_column("'held'")
+"""What waits for people. It is written out, so that the index that has nothing else is used."""
+sa.Index("transactions_held", transactions.c.profile, sqlite_where=HELD, postgresql_where=HELD)
 
 routes = sa.Table(
     "routes",

@@ -331,3 +331,10 @@ def test_waiting_for_a_busy_upstream_is_no_longer_than_clients_wait() -> None:
         problem.endswith("queue.patience: together with timeout not shorter than the answer-deadline under limits")
         for problem in refused
     )
+
+
+def test_no_more_is_held_for_an_address_than_in_all() -> None:
+    """A bound that another one makes void is a mistake."""
+    challenge = "challenge: {type: static, environment: CHALLENGE}"
+    (problem,) = said(altered((challenge, f"{challenge}\n    held: {{requests: 10, per-address: 11}}")))
+    assert problem.endswith("profiles.wifi.held.per-address: more than requests in all")

@@ -37,7 +37,7 @@ from tests.rig.device import (
 )
 from tests.rig.durable import begin, poll
 from tests.rig.forge import Forge
-from tests.rig.house import FREELY, House, house
+from tests.rig.house import FREELY, PROFILE, House, house
 
 ELSEWHERE = "198.51.100.7"
 NETWORK = "2001:db8:1:2:"
@@ -372,3 +372,31 @@ def test_those_who_are_turned_away_together_are_told_to_come_back_apart() -> Non
     assert min(told) >= 100
     assert max(told) <= 150
     assert len(told) > 20
+
+
+# --- What waits for people -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves("AC-061", "I3")
+def test_a_flood_of_requests_to_be_approved_fills_nobody_s_queue(lab: Path) -> None:
+    """An address, and all of an IPv6 network, can have so many requests held; others still can, until the profile has
+    as many as may be: then it is 429 for all, with nothing recorded. What is held already is answered on.
+    """
+    policy = [*PROFILE["policy"], {"hold": {"approvals": 1}}]
+    with house(lab, {"policy": policy, "held": {"requests": 6, "per-address": 2, "octets": 10**6}}) as built:
+
+        def pending(peer: str) -> bool:
+            response = post(built, sound(built).message(), peer=peer)
+            return response.status == 200 and pki_status(built, response) is PKIStatus.PENDING
+
+        first = sound(built)
+        assert pki_status(built, post(built, first.message())) is PKIStatus.PENDING
+        assert [pending(PEER) for _ in range(3)] == [True, False, False]
+        assert [pending(f"{NETWORK}:{number}") for number in range(1, 4)] == [True, True, False]
+        assert [pending(f"203.0.113.{number}") for number in range(1, 4)] == [True, True, False]
+        assert built.stored["transactions"] == 6
+        built.clock.advance(61)
+        Denials(built).bare(sound(built), 429, "as many requests wait for approval as may")
+        for again in (first, poll(built, first)):
+            assert pki_status(built, post(built, again.message())) is PKIStatus.PENDING
+        assert built.forwarded == []
