@@ -154,6 +154,9 @@ class RegistrationAuthority:
             return await self._poll(message, asker, record)
         if message.message_type not in (MessageType.PKCS_REQ, MessageType.RENEWAL_REQ):
             raise ScepError("queries are not served by this profile")
+        if not self.profile.polling and self.upstream.turns.full(self.name):
+            # Whatever it holds, most likely it would be turned away in the end: so it is before it costs anything.
+            raise self.upstream.turns.too_many()
         with self.admission.opening(self.name, record.source, static=self._static):
             return await self._enrol(message, digest_of_message, signer, digest, record)
 

@@ -41,6 +41,10 @@ class Turns:
         """Whether whoever asks now has to wait."""
         return self._taken >= self._concurrency
 
+    def full(self, profile: str) -> bool:
+        """Whether whoever of a profile asks now is sent away at once."""
+        return self.busy and self._waiting >= self._most and self._crowding(profile) is None
+
     async def take(self, profile: str) -> None:
         """Have a turn: those of one profile in the order in which they come, of the profiles one after the other.
 
@@ -51,7 +55,11 @@ class Turns:
             self._taken += 1
             return
         if self._waiting >= self._most:
-            self._make_room(profile)
+            crowding = self._crowding(profile)
+            if crowding is None:
+                raise self.too_many()
+            # The last one of those gives its place to the first of these.
+            self._give_up(crowding, self._queues[crowding][-1])
         waiter: Deferred[None] = Deferred()
         self._queues.setdefault(profile, deque()).append(waiter)
         self._waiting += 1
@@ -78,20 +86,14 @@ class Turns:
         self._taken += 1
         waiter.callback(None)
 
-    def _make_room(self, profile: str) -> None:
-        """Send away the last one of the profile that has most waiting, for one of a profile that has fewer.
-
-        Raises:
-            UpstreamError: that is this profile itself.
-        """
-        longest = max(self._queues, key=lambda name: len(self._queues[name]), default=profile)
-        if len(self._queues.get(longest, ())) <= len(self._queues.get(profile, ())) + 1:
-            raise self._too_many()
-        self._give_up(longest, self._queues[longest][-1])
+    def _crowding(self, profile: str) -> str | None:
+        """The profile that has most waiting, if it has more than this one would have."""
+        longest = max(self._queues, key=lambda name: len(self._queues[name]))
+        return longest if len(self._queues[longest]) > len(self._queues.get(profile, ())) + 1 else None
 
     def _give_up(self, profile: str, waiter: Deferred[None]) -> None:
         self._leave(profile, waiter)
-        waiter.errback(self._too_many())
+        waiter.errback(self.too_many())
 
     def _leave(self, profile: str, waiter: Deferred[None]) -> None:
         queue = self._queues[profile]
@@ -100,5 +102,6 @@ class Turns:
         if not queue:
             del self._queues[profile]
 
-    def _too_many(self) -> UpstreamError:
+    def too_many(self) -> UpstreamError:
+        """What whoever is sent away is told."""
         return UpstreamError(self._name, "as much is under way there as may be at once", sent=False)

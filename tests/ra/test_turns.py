@@ -10,7 +10,7 @@ import pytest
 
 from scepra.scep.message import PKIStatus
 from scepra.transaction import State
-from tests.rig.device import THIEF, Response, ask, granted, impatient, pki_status, sound
+from tests.rig.device import THIEF, Response, ask, counted, granted, impatient, pki_status, sound
 from tests.rig.durable import Durable, bare, begin, durable, only, reached, transactions
 from tests.web.wire import Connection
 
@@ -68,7 +68,8 @@ def test_what_waits_too_long_is_pending_and_sent_by_the_backlog(lab: Path) -> No
 @pytest.mark.proves("DR-15", "FT-26", "I3")
 def test_clients_that_cannot_poll_are_turned_away_with_nothing_recorded(lab: Path) -> None:
     """Those that have waited too long, and those that come when as many wait as may, get a 503 that says when to come
-    again; what anyone may ask for is answered meanwhile, and what they ask for is theirs when they come again.
+    again, the latter before anything is opened; what anyone may ask for is answered meanwhile, and what they ask for is
+    theirs when they come again.
     """
     with durable(lab, upstream=ONE) as polling:
         house = impatient(polling)
@@ -76,9 +77,11 @@ def test_clients_that_cannot_poll_are_turned_away_with_nothing_recorded(lab: Pat
         first = begin(house, sound(house).message())
         forge = sound(house)
         waiting = [begin(house, forge.message()), begin(house, sound(house).message())]
-        full = answer(begin(house, sound(house).message()))
+        counting, key = counted(house)
+        full = answer(begin(counting, sound(house).message()))
         assert full is not None
         bare(full, house)
+        assert (key.opened, key.signed) == (0, 0)
         for operation in ("GetCACert", "GetCACaps"):
             assert ask(house, "GET", f"/scep?operation={operation}").status == 200
         house.clock.advance(3)

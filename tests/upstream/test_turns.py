@@ -92,6 +92,7 @@ def test_a_full_queue_sends_away_whose_profile_has_most_of_it() -> None:
     for name in "abcde":
         bench.ask("fleet", name)
     assert bench.away == ["e"]
+    assert (bench.turns.full("fleet"), bench.turns.full("dev")) == (True, False)
     bench.ask("dev", "f")
     assert bench.away == ["e", "d"]
     bench.ask("dev", "g")

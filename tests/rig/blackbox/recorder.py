@@ -109,6 +109,11 @@ class RecordingUpstream(Process):
         self._told["set_clock", None] = (offset,)
         self.tell("set_clock", offset)
 
+    def set_labour(self, seconds: float) -> None:
+        """Let the CA take so long over every pkiMessage, as one does that waits for others itself."""
+        self._told["set_labour", None] = (seconds,)
+        self.tell("set_labour", seconds)
+
     def approve(self, subject: str) -> int:
         """Issue what is pending for a subject; how many transactions that were."""
         count: int = self.tell("settle", subject, True)

@@ -46,6 +46,7 @@ class Recorder(CertificationService):
 
     def __init__(self, laboratory: Path, directory: Path) -> None:
         self._offset = timedelta()
+        self._labour = 0.0
         super().__init__(LabState.load_or_create(laboratory, lambda: utc_now() + self._offset).authority)
         self.posts = Posts()
         self.connections = sum(line["event"] == Event.ACCEPTED.value for line in read_lines(directory / JOURNAL))
@@ -63,6 +64,10 @@ class Recorder(CertificationService):
     def set_clock(self, offset: float) -> None:
         """Be so many seconds ahead of the time (FT-18)."""
         self._offset = timedelta(seconds=offset)
+
+    def set_labour(self, seconds: float) -> None:
+        """Take so long over every pkiMessage, however many there are (FT-26)."""
+        self._labour = seconds
 
     def set_up(self, event: Event, subject: str | None, octets: int, count: int) -> int:
         """See :meth:`Posts.set_up`."""
@@ -119,6 +124,8 @@ class Recorder(CertificationService):
         # It was not to be seen while others were served.
         self.behaviour = behaviour = self.behaviours.get(about.get("subject"), self.behaviours[None])
         content = self._carry_out(request, operation, method, about)
+        if self._labour and operation.kind is OperationKind.PKI_OPERATION:
+            await deferLater(reactor, self._labour)
         if not await self._reach(Event.HANDLED, request, about) or gone:
             return
         faulty = operation.kind in behaviour.faulty and method in behaviour.faulty_methods
@@ -235,7 +242,13 @@ async def serve(reactor: Any, laboratory: str, directory: str, port: str, contro
     authority.REMEMBERED = 1_000_000
     recorder = Recorder(Path(laboratory), Path(directory))
     told = Controlled(
-        recorder.behave, recorder.set_clock, recorder.set_up, recorder.watch, recorder.take_down, recorder.settle
+        recorder.behave,
+        recorder.set_clock,
+        recorder.set_labour,
+        recorder.set_up,
+        recorder.watch,
+        recorder.take_down,
+        recorder.settle,
     )
     await UNIXServerEndpoint(reactor, control, mode=0o600).listen(told)
     lines = Lines(Site(recorder, timeout=None), recorder.posts, recorder.journal, recorder.connections)
