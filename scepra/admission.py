@@ -96,7 +96,8 @@ class Admission:
         wait = self._failures.wait(place, now)
         if wait:
             raise self.refusal("failures", "more wrong challenges than may come from one address", source, wait)
-        if static and self._failing.wait(profile, now):
+        # Whoever is not remembered has not been wrong, or has been so long ago.
+        if static and (profile, place) in self._pauses and self._failing.wait(profile, now):
             wait = self._pauses.wait((profile, place), now)
             if wait:
                 raise self.refusal("pause", "a wrong challenge a moment ago, while somebody guesses", source, wait)

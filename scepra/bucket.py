@@ -41,6 +41,10 @@ class Buckets(Generic[H]):
         self._numbers = count()
         self._tide = -math.inf
 
+    def __contains__(self, key: H) -> bool:
+        """Whether anything is remembered of a key itself."""
+        return key in self._full_at
+
     def __len__(self) -> int:
         return len(self._full_at)
 

@@ -295,6 +295,18 @@ def test_guesses_from_everywhere_slow_down_those_who_guess(lab: Path) -> None:
 
 
 @pytest.mark.proves("AC-094", "AC-100")
+def test_however_many_addresses_guess_none_is_slowed_down_for_them() -> None:
+    """More addresses have been wrong than are remembered: one that never was is still served."""
+    admission = Admission(Rates(profile_failures=Rate(count=1, per=3600.0), remembered=5), _still)
+    for number in range(50):
+        admission.wrong("dev", f"203.0.113.{number}")
+    with admission.opening("dev", ELSEWHERE, static=True):
+        pass
+    with pytest.raises(Throttled), admission.opening("dev", "203.0.113.49", static=True):
+        pass
+
+
+@pytest.mark.proves("AC-094", "AC-100")
 def test_where_nothing_can_be_guessed_nobody_is_slowed_down_for_a_profile(lab: Path) -> None:
     """Challenges of 128 bits need no such defence: guesses at one are an alarm, and no more."""
     with house(lab, {"challenge": {"type": "minted"}}, rates=FREELY | {"profile-failures": few(3, "1h")}) as built:
