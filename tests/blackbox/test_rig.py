@@ -287,8 +287,8 @@ TAMPERINGS = {
         "INSERT INTO transactions SELECT 'second', profile, upstream, state, credential, NULL, message, attempt + 1,"
         " client_transaction, signer_key, public_key, csr, csr_digest, subject, names, source, challenge, 'x',"
         " signer_key_id, signer_certificate, sends, polls, received, changed, next_at, expires, owner, lease_ends,"
-        " fence, certificate, certificate_ends, misissued, fail_info, reason, attention, approvals, device,"
-        " notify, policy, neighbourhood, quarantine"
+        " fence, certificate, certificate_ends, misissued, fail_info, reason, attention, approvals, quarantine,"
+        " device, notify, policy, neighbourhood"
         " FROM transactions",
         "I4",
     ),
