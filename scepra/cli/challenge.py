@@ -9,7 +9,15 @@ from pathlib import Path
 import click
 
 from scepra.binding import Binding, NoBinding
-from scepra.cli.store import by_option, config_option, identifier_argument, json_option, opened, why_option
+from scepra.cli.store import (
+    by_option,
+    config_option,
+    identifier_argument,
+    json_option,
+    limit_option,
+    opened,
+    why_option,
+)
 from scepra.cli.table import facts, minute, moment, table, terminal_width, to_json
 from scepra.config.load import load
 from scepra.errors import ConfigError
@@ -99,7 +107,7 @@ def mint_(
 @config_option
 @click.option("--profile", help="Only those of this profile.")
 @click.option("--all", "everything", is_flag=True, help="Also those that are not good any more.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many at most.")
+@limit_option(100)
 @json_option
 def list_(file: Path, profile: str | None, everything: bool, limit: int, as_json: bool) -> None:
     """List challenges, the latest first.
