@@ -36,6 +36,7 @@ from scepra.housekeeper import Housekeeper
 from scepra.issuance import IssuanceRules
 from scepra.keys.certificate import read_certificates
 from scepra.keys.identity import read_generation, read_identity
+from scepra.ndes.broker import brokers
 from scepra.ra import RegistrationAuthority
 from scepra.reconciler import Reconciler
 from scepra.renewal import RenewalRules
@@ -52,6 +53,8 @@ from scepra.store.vault import Vault, read_vault
 from scepra.upstream.client import Upstream, utc_now
 from scepra.upstream.signer import EphemeralSelfSigned, RACertificate, UpstreamSigner
 from scepra.web.admin.challenges import ChallengesAPI
+from scepra.web.admin.giver import Giver
+from scepra.web.admin.ndes import NdesPages
 from scepra.web.admin.resource import AdminResource
 from scepra.web.admin.route import Registry
 from scepra.web.drain import Front
@@ -149,6 +152,8 @@ def assemble(
         upstream.setServiceParent(service)
     for forwarding in built.forwardings.values():
         Reconciler(forwarding).setServiceParent(service)
+    for broker in brokers(settings.profiles, database, vault, built.owner, now, reactor):
+        broker.setServiceParent(service)
     Housekeeper(database, settings.store.retention, built.keyrings, built.owner, now, reactor).setServiceParent(service)
     if sockets is None:
         ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.scep]
@@ -162,8 +167,16 @@ def assemble(
 
 def _administration(settings: model.Config, ground: Ground) -> IService:
     """The listener of the administration."""
-    api = ChallengesAPI(settings.profiles, ground.database, ground.vault, ground.now)
-    resource = AdminResource(Registry(api.routes), partial(_find_token, ground), ground.now)
+    giver = Giver(settings.profiles, ground.database, ground.vault, ground.now, _pause(ground))
+    thumbprints = {
+        name: settings.upstreams[profile.upstream].ca_fingerprint[0].sha256
+        for name, profile in settings.profiles.items()
+    }
+    routes = (
+        *ChallengesAPI(giver, ground.database, ground.now).routes,
+        *NdesPages(giver, thumbprints).routes,
+    )
+    resource = AdminResource(Registry(routes), partial(_find_token, ground), ground.now)
     reactor = cast(Reactor, ground.reactor)
     site = BoundedSite(resource, ADMIN_LIMITS, reactor)
     ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.administration]
@@ -303,7 +316,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
                 _renewal(profile.renewal, anchors[name], infrastructure) if profile.renewal is not None else None,
                 forwardings[profile.upstream],
                 admission,
-                ground.pause or partial(deferLater, ground.reactor),
+                _pause(ground),
             ),
             profile.paths,
             profile.ca_identifiers,
@@ -311,6 +324,10 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
         for name, profile in settings.profiles.items()
     )
     return Built(routes, forwardings, keyrings, owner)
+
+
+def _pause(ground: Ground) -> Callable[[float], Awaitable[object]]:
+    return ground.pause or partial(deferLater, ground.reactor)
 
 
 def _lost(reactor: Reactor, error: StoreError) -> None:
@@ -376,6 +393,8 @@ def provider(challenge: model.Challenge, ground: Ground) -> ChallengeProvider:
             return StaticChallenge(challenge.secret.reveal())
         case model.MintedChallenge():
             return MintedChallenge(partial(_find_challenge, ground))
+        case model.NdesChallenge():
+            return MintedChallenge(partial(_find_challenge, ground), challenge.broker)
         case model.AnyOf():
             return AnyOf([provider(each, ground) for each in challenge.providers])
         case model.AllOf():

@@ -1,7 +1,8 @@
 """Making a challenge for somebody: what may be asked for, and what is kept of it (DR-17, SEC-05, AC-104).
 
-The command line and the administration mint in the same way: :func:`mint` judges the order and makes the challenge,
-:func:`scepra.store.challenges.add` keeps it. The challenge itself is returned once, and nowhere else.
+The command line and the administration mint in the same way: :func:`give` judges the order, makes the challenge or
+takes one that a broker has drawn, and keeps what is kept of it, in one database transaction. The challenge itself is
+returned once, and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import sqlalchemy as sa
+
 from scepra.binding import Binding
 from scepra.config import model
-from scepra.config.challenge import MintedChallenge
+from scepra.config.challenge import MintedChallenge, NdesChallenge
+from scepra.store import brokered, challenges
+from scepra.store.brokered import Wanted
 from scepra.store.challenges import Challenge
 from scepra.store.intents import new_id
 from scepra.store.vault import Vault
@@ -24,6 +29,10 @@ OCTETS = 16
 
 class NotMinted(Exception):
     """An order that is refused; the text is a sentence for whoever gave it."""
+
+
+class Exhausted(NotMinted):
+    """An order that is right, for which there is no challenge now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,27 @@ class Minted:
     most: int
 
 
+def give(
+    connection: sa.Connection, order: Order, profiles: Mapping[str, model.Profile], vault: Vault, now: datetime
+) -> Minted:
+    """A challenge for whoever asks, with what is kept of it in the store.
+
+    Args:
+        profiles: of the configuration, by name.
+
+    Raises:
+        NotMinted: it may not be made.
+        Exhausted: there is none now.
+    """
+    settings = settings_of(order.profile, profiles)
+    if isinstance(settings, NdesChallenge):
+        return _hand_out(connection, order, settings, vault, now)
+    minted = mint(order, profiles, vault, now)
+    if not challenges.add(connection, minted.digest, minted.kept, minted.most):
+        raise Exhausted(f"profile {order.profile} has {minted.most} challenges outstanding, and may not more")
+    return minted
+
+
 def mint(order: Order, profiles: Mapping[str, model.Profile], vault: Vault, now: datetime) -> Minted:
     """Make a challenge.
 
@@ -68,12 +98,9 @@ def mint(order: Order, profiles: Mapping[str, model.Profile], vault: Vault, now:
         NotMinted: it may not be made.
     """
     settings = settings_of(order.profile, profiles)
-    binding = order.binding
-    for name in settings.bind:
-        if not getattr(binding, name.replace("-", "_")):
-            raise NotMinted(f"profile {order.profile} wants challenges bound: say the {name}")
-    if not binding.names_somebody and not order.unbound:
-        raise NotMinted("a challenge that names nobody is good for every name: say whom it is for")
+    if not isinstance(settings, MintedChallenge):
+        raise NotMinted(f"profile {order.profile} has no challenges of the type minted")
+    _require_binding(order, settings)
     lifetime = settings.lifetime if order.lifetime is None else order.lifetime
     if not 0 < lifetime <= settings.longest:
         raise NotMinted(f"the lifetime is not within profile {order.profile}'s longest, {settings.longest:g} s")
@@ -83,7 +110,7 @@ def mint(order: Order, profiles: Mapping[str, model.Profile], vault: Vault, now:
     kept = Challenge(
         new_id(),
         order.profile,
-        binding.to_json(),
+        order.binding.to_json(),
         order.uses,
         "minted",
         order.minter,
@@ -96,19 +123,54 @@ def mint(order: Order, profiles: Mapping[str, model.Profile], vault: Vault, now:
     return Minted(text, digest(vault, text), kept, settings.outstanding)
 
 
-def settings_of(profile: str, profiles: Mapping[str, model.Profile]) -> MintedChallenge:
-    """What a profile says about the challenges that it mints.
+def _hand_out(connection: sa.Connection, order: Order, settings: NdesChallenge, vault: Vault, now: datetime) -> Minted:
+    """A password that a broker has drawn; how long it is good, the CA has said."""
+    _require_binding(order, settings)
+    if order.lifetime is not None:
+        raise NotMinted(f"how long a challenge of profile {order.profile} is good, NDES says: ask for no lifetime")
+    if order.uses != 1:
+        raise NotMinted(f"a challenge of profile {order.profile} has one use")
+    wanted = Wanted(
+        settings.broker,
+        order.profile,
+        order.binding.to_json(),
+        order.minter,
+        timedelta(seconds=settings.remaining),
+    )
+
+    def opened(sealed: bytes) -> tuple[str, bytes]:
+        text = vault.open(sealed).decode()
+        return text, digest(vault, text)
+
+    given = brokered.hand_out(connection, wanted, now, opened)
+    if given is None:
+        raise Exhausted(f"profile {order.profile} has no password of its NDES at hand now")
+    text, kept = given
+    return Minted(text, digest(vault, text), kept, settings.cache)
+
+
+def _require_binding(order: Order, settings: MintedChallenge | NdesChallenge) -> None:
+    binding = order.binding
+    for name in settings.bind:
+        if not getattr(binding, name.replace("-", "_")):
+            raise NotMinted(f"profile {order.profile} wants challenges bound: say the {name}")
+    if not binding.names_somebody and not order.unbound:
+        raise NotMinted("a challenge that names nobody is good for every name: say whom it is for")
+
+
+def settings_of(profile: str, profiles: Mapping[str, model.Profile]) -> MintedChallenge | NdesChallenge:
+    """What a profile says about the challenges that it gives out.
 
     Raises:
-        NotMinted: there is no such profile, or it mints none.
+        NotMinted: there is no such profile, or it gives out none.
     """
     found = profiles.get(profile)
     if found is None:
         raise NotMinted(f"there is no profile {profile}")
-    minted = [each for each in model.singles(found.challenge) if isinstance(each, MintedChallenge)]
-    if not minted:
-        raise NotMinted(f"profile {profile} has no challenges of the type minted")
-    return minted[0]
+    giving = [each for each in model.singles(found.challenge) if isinstance(each, MintedChallenge | NdesChallenge)]
+    if not giving:
+        raise NotMinted(f"profile {profile} has no challenges of the type minted or ndes")
+    return giving[0]
 
 
 def digest(vault: Vault, challenge: str) -> bytes:

@@ -37,17 +37,19 @@ class MintedChallenge:
 
     Args:
         find: what the store keeps of a challenge; None of what it does not know.
+        origin: who made those that are good here: "minted", or the name of a broker.
     """
 
-    def __init__(self, find: Callable[[str], Awaitable[Kept | None]]) -> None:
+    def __init__(self, find: Callable[[str], Awaitable[Kept | None]], origin: str = "minted") -> None:
         self._find = find
+        self._origin = origin
 
     async def check(self, request: EnrolmentRequest) -> Verdict:
         given = request.csr.challenge_password
         if not given:
             return ChallengeRefused("no challenge", foreign=True)
         kept = await self._find(given)
-        if kept is None:
+        if kept is None or kept.origin != self._origin:
             return ChallengeRefused("unknown challenge", foreign=True)
         name = f"{kept.origin} {kept.id}"
         if kept.profile != request.profile:

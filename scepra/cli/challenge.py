@@ -21,7 +21,7 @@ from scepra.cli.store import (
 from scepra.cli.table import facts, minute, moment, table, terminal_width, to_json
 from scepra.config.load import load
 from scepra.errors import ConfigError
-from scepra.minting import NotMinted, Order, mint
+from scepra.minting import NotMinted, Order, give
 from scepra.policy.value import parse_duration
 from scepra.store import challenges
 from scepra.store.challenges import Challenge
@@ -86,11 +86,8 @@ def mint_(
         config = load(file)
         with opened(file) as ledger:
             order = Order(profile, binding, person, lifetime, uses, anybody)
-            minted = mint(order, config.profiles, read_vault(config.store.key_file), datetime.now(UTC))
-            if not ledger.act(challenges.add, minted.digest, minted.kept, minted.most):
-                raise click.ClickException(
-                    f"profile {profile} has {minted.most} challenges outstanding, and may not more"
-                )
+            vault = read_vault(config.store.key_file)
+            minted = ledger.act(give, order, config.profiles, vault, datetime.now(UTC))
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     except NotMinted as error:

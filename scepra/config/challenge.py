@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from scepra.config.secret import InlineSecret, Secret, SecretEnvironment, SecretFile
 from scepra.config.section import Section
-from scepra.config.value import Count, Distinct, Listed, Seconds
+from scepra.config.value import Count, Distinct, FilePath, Flag, Listed, Seconds, Text, Url
+
+Bind = Annotated[
+    tuple[
+        Literal["common-name", "serial-number", "dns", "email", "upn", "uri", "ip", "sid", "key-usage", "device"],
+        ...,
+    ],
+    Distinct,
+    Listed,
+]
 
 
 class StaticChallenge(Section):
@@ -60,14 +70,47 @@ class MintedChallenge(Section):
         default=1, description="For how many keys a challenge may be made good at most."
     )
     outstanding: Count = Field(default=10000, description="How many challenges of the profile may be good at once.")
-    bind: Annotated[
-        tuple[
-            Literal["common-name", "serial-number", "dns", "email", "upn", "uri", "ip", "sid", "key-usage", "device"],
-            ...,
-        ],
-        Distinct,
-        Listed,
-    ] = Field(default=(), description="What whoever mints a challenge must say of whom it is for.")
+    bind: Bind = Field(default=(), description="What whoever mints a challenge must say of whom it is for.")
+
+
+class NdesChallenge(Section):
+    """One-time passwords that NDES makes: the RA draws them from its administration page, gives each to somebody, and
+    passes it on (RA-11)."""
+
+    type: Literal["ndes"] = Field(description="What kind of challenge the profile asks for.")
+    url: Url = Field(description="NDES's administration page, such as https://ndes.example/certsrv/mscep_admin/.")
+    user: Text = Field(description="The account that may see it: DOMAIN\\user or user@domain, with Enroll permission.")
+    password_file: SecretFile = Field(description="A file with the account's password.")
+    authentication: Literal["ntlm", "negotiate", "basic"] = Field(
+        default="ntlm", description="How the account shows itself; basic only over https."
+    )
+    trust: FilePath | None = Field(
+        default=None,
+        description="A file with the certificates that NDES's TLS certificate must be one of, or chain to; without it,"
+        " whom the system trusts.",
+    )
+    credentials_may_travel_without_tls: Flag = Field(
+        default=False, description="Whether the url may be http: whoever is on the way can then misuse the account."
+    )
+    timeout: Seconds = Field(default=20.0, gt=0, description="How long fetching a password may take as a whole.")
+    pool: Annotated[Count, Field(le=5)] = Field(
+        default=2, description="How many passwords are kept ready for those who will ask for one."
+    )
+    cache: Count = Field(
+        default=5, description="How many unused passwords NDES keeps (its PasswordMax): no more are drawn."
+    )
+    margin: Seconds = Field(
+        default=180.0, ge=0, le=3600, description="How long before NDES forgets a password it counts as expired here."
+    )
+    remaining: Seconds = Field(
+        default=1200.0, gt=0, description="How long a password is still good at least when it is handed out."
+    )
+    bind: Bind = Field(default=(), description="What whoever asks for a password must say of whom it is for.")
+
+    @property
+    def broker(self) -> str:
+        """What draws them, in records and in the store: the same for all profiles in front of one NDES."""
+        return f"ndes {urlsplit(self.url).netloc.lower()}"[:64]
 
 
 class AnyOf(Section):
@@ -88,8 +131,10 @@ class AllOf(Section):
     )
 
 
-SingleChallenge = Annotated[StaticChallenge | MintedChallenge, Field(discriminator="type")]
-Challenge = Annotated[StaticChallenge | NoChallenge | MintedChallenge | AnyOf | AllOf, Field(discriminator="type")]
+SingleChallenge = Annotated[StaticChallenge | MintedChallenge | NdesChallenge, Field(discriminator="type")]
+Challenge = Annotated[
+    StaticChallenge | NoChallenge | MintedChallenge | NdesChallenge | AnyOf | AllOf, Field(discriminator="type")
+]
 
 
 def singles(challenge: Challenge) -> tuple[SingleChallenge | NoChallenge, ...]:

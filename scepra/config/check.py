@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from scepra.config.challenge import AllOf, AnyOf, MintedChallenge, NoChallenge, StaticChallenge, singles
+from scepra.config.challenge import AllOf, AnyOf, MintedChallenge, NdesChallenge, NoChallenge, StaticChallenge, singles
 from scepra.config.document import Path
 from scepra.config.model import Limits, Listen
 from scepra.config.profile import Profile
@@ -24,6 +24,8 @@ from scepra.scep.transport import ADMINISTRATION_PAGE, read_path
 
 # A static challenge worth fewer bits than the first is refused, fewer than the second warned about (AC-094).
 GUESSABLE, WEAK = 32, 64
+# Kinds of challenge that the RA gives out; a profile gives out those of one provider.
+_GIVEN_OUT = (MintedChallenge, NdesChallenge)
 # Clients give up after 30 s (HTTP-29, RA-24).
 PATIENCE = 25.0
 # Finished transactions are kept for at least a week (MSG-44).
@@ -209,6 +211,11 @@ def _challenge(path: Path, profile: Profile, sections: Sections) -> Iterator[Fin
                 yield from _static(where, challenge)
             case MintedChallenge():
                 yield from _minted(where, challenge, profile, sections)
+            case NdesChallenge():
+                yield from _ndes(where, challenge, profile, sections)
+        earlier = singles(profile.challenge)[:index]
+        if isinstance(challenge, _GIVEN_OUT) and any(isinstance(each, _GIVEN_OUT) for each in earlier):
+            yield Finding((*where, "type"), "the profile gives out challenges of another provider already")
 
 
 def _minted(path: Path, challenge: MintedChallenge, profile: Profile, sections: Sections) -> Iterator[Finding]:
@@ -220,6 +227,28 @@ def _minted(path: Path, challenge: MintedChallenge, profile: Profile, sections: 
     if upstream is not None and upstream.authorisation == "challenge":
         sentence = f"the upstream {profile.upstream} asks for a challenge, and does not know those that the RA makes"
         yield Finding((*path, "type"), sentence)
+
+
+def _ndes(path: Path, challenge: NdesChallenge, profile: Profile, sections: Sections) -> Iterator[Finding]:
+    plain = challenge.url.startswith("http:")
+    if plain and challenge.authentication == "basic":
+        yield Finding((*path, "authentication"), "basic sends the password itself: only over https (AC-118)")
+    elif plain and not challenge.credentials_may_travel_without_tls:
+        sentence = "without TLS the account can be misused: use https, or set credentials-may-travel-without-tls"
+        yield Finding((*path, "url"), f"{sentence} (AC-118)")
+    elif plain:
+        sentence = "whoever is on the way to NDES can misuse the account"
+        yield Finding((*path, "credentials-may-travel-without-tls"), sentence, "warning")
+    if plain and challenge.trust is not None:
+        yield Finding((*path, "trust"), "there is nothing to trust over http")
+    if challenge.pool > challenge.cache:
+        yield Finding((*path, "pool"), "more than cache: NDES keeps no more than that")
+    upstream = sections.upstreams.get(profile.upstream)
+    if upstream is not None and upstream.authorisation != "challenge":
+        sentence = f"the upstream {profile.upstream} does not ask for a challenge (authorisation): use minted ones"
+        yield Finding((*path, "type"), sentence)
+    if any(rule.hold is not None for rule in profile.policy):
+        yield Finding(path, "what the rule hold keeps back too long, NDES refuses: its passwords expire", "warning")
 
 
 def _static(path: Path, challenge: StaticChallenge) -> Iterator[Finding]:

@@ -13,7 +13,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from scepra.config.challenge import AllOf, AnyOf, Challenge, MintedChallenge, NoChallenge, StaticChallenge, singles
+from scepra.config.challenge import (
+    AllOf,
+    AnyOf,
+    Challenge,
+    MintedChallenge,
+    NdesChallenge,
+    NoChallenge,
+    StaticChallenge,
+    singles,
+)
 from scepra.config.identity import DualIdentity, IdentityFiles, KeyFile, SplitIdentity
 from scepra.config.legacy import Legacy
 from scepra.config.pin import Fingerprint
@@ -142,6 +151,7 @@ __all__ = [
     "Limits",
     "Listen",
     "MintedChallenge",
+    "NdesChallenge",
     "NoChallenge",
     "OfferedCapabilities",
     "Profile",

@@ -9,7 +9,18 @@ from types import MappingProxyType
 
 from scepra.config.check import Finding, Sections
 from scepra.config.document import Path
-from scepra.config.model import CertificateSigner, DualIdentity, IdentityFiles, Profile, SplitIdentity, Upstream
+from scepra.config.model import (
+    AllOf,
+    AnyOf,
+    CertificateSigner,
+    DualIdentity,
+    IdentityFiles,
+    NdesChallenge,
+    Profile,
+    SplitIdentity,
+    Upstream,
+    singles,
+)
 from scepra.errors import ConfigError
 from scepra.keys.certificate import read_certificates
 from scepra.keys.identity import read_identity
@@ -42,6 +53,7 @@ def examine(
     for name, profile in sections.profiles.items():
         path: Path = ("profiles", name)
         anchors = list(_anchors((*path, "renewal", "trust"), profile, now, examination.findings))
+        examination.findings += _trusted((*path, "challenge"), profile)
         generation = _generation((*path, "ra"), profile.ra, examination.findings)
         if generation is None:
             continue
@@ -102,6 +114,18 @@ def _anchors(path: Path, profile: Profile, now: datetime, findings: list[Finding
                 for sentence, _ in validity(certificate, now)
             )
         yield from certificates
+
+
+def _trusted(path: Path, profile: Profile) -> Iterator[Finding]:
+    """The certificates that NDES's administration page is known by."""
+    several = isinstance(profile.challenge, AnyOf | AllOf)
+    for index, each in enumerate(singles(profile.challenge)):
+        if isinstance(each, NdesChallenge) and each.trust is not None:
+            where: Path = (*path, "providers", index) if several else path
+            try:
+                read_certificates(each.trust)
+            except ConfigError as error:
+                yield from (Finding((*where, "trust"), f"{each.file} {each.sentence}") for each in error.problems)
 
 
 def _issuers(upstream: Upstream, anchors: Iterable[Certificate]) -> Iterator[Certificate]:

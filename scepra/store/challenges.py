@@ -49,7 +49,7 @@ class Challenge:
         return "expired" if now >= self.expires else None
 
 
-_COLUMNS = tuple(challenges.c[each.name] for each in fields(Challenge) if each.name != "used")
+COLUMNS = tuple(challenges.c[each.name] for each in fields(Challenge) if each.name != "used")
 
 
 def add(connection: sa.Connection, digest: bytes, challenge: Challenge, most: int) -> bool:
@@ -64,6 +64,7 @@ def add(connection: sa.Connection, digest: bytes, challenge: Challenge, most: in
     """
     good = sa.select(sa.func.count()).where(
         challenges.c.profile == challenge.profile,
+        challenges.c.digest.is_not(None),
         challenges.c.expires > challenge.made,
         challenges.c.revoked.is_(None),
         challenges.c.suspended.is_(None),
@@ -143,7 +144,9 @@ def listing(
         .where(reservations.c.credential == challenges.c.origin + " " + challenges.c.id)
         .scalar_subquery()
     )
-    query = sa.select(*_COLUMNS, used).order_by(challenges.c.made.desc(), challenges.c.id).limit(limit)
+    query = sa.select(*COLUMNS, used).order_by(challenges.c.made.desc(), challenges.c.id).limit(limit)
+    # What a broker has drawn and nobody was given yet is no challenge of anybody's.
+    query = query.where(challenges.c.digest.is_not(None))
     if profiles is not None:
         query = query.where(challenges.c.profile.in_(sorted(profiles)))
     if good_at is not None:
@@ -153,5 +156,5 @@ def listing(
     return [Challenge(*row) for row in connection.execute(query)]
 
 
-_BY_DIGEST = sa.select(*_COLUMNS).where(challenges.c.digest == sa.bindparam("digest"))
-_LOCK = sa.select(*_COLUMNS).where(challenges.c.id == sa.bindparam("id")).with_for_update()
+_BY_DIGEST = sa.select(*COLUMNS).where(challenges.c.digest == sa.bindparam("digest"))
+_LOCK = sa.select(*COLUMNS).where(challenges.c.id == sa.bindparam("id")).with_for_update()

@@ -34,6 +34,8 @@ from scepra.transaction import TRANSITIONS, Event, State
 STEP = 500
 """How many rows of a kind one step takes away at most."""
 SET_BACK = timedelta(minutes=1)
+UNWANTED = timedelta(hours=1)
+"""How long after its end a broker's password is kept that nobody was given: as long as it may count at the CA."""
 _EXPIRING = [state.value for state, event in TRANSITIONS if event is Event.EXPIRED]
 _FINAL = [state.value for state in State if state.final]
 
@@ -127,6 +129,8 @@ def sweep(connection: sa.Connection, retention: Retention, now: datetime) -> Swe
         (audit, audit.c.at, retention.audit),
     ):
         counts[table.name] = _delete(connection, table, column < now - timedelta(seconds=kept))
+    unwanted = sa.and_(challenges.c.digest.is_(None), challenges.c.expires < now - UNWANTED)
+    counts[challenges.name] += _delete(connection, challenges, unwanted)
     unused = sa.and_(
         signer_keys.c.made < now - timedelta(seconds=retention.transactions),
         ~sa.exists().where(transactions.c.signer_key_id == signer_keys.c.id),

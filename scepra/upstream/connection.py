@@ -51,10 +51,10 @@ class Ended(Exception):
 
 
 class Connection(HTTP11ClientProtocol):
-    """A connection for one request.
+    """A connection for one request, or for several in turn. ``closed`` fires when it is gone.
 
     Args:
-        head: how many octets may precede the answer's body.
+        head: how many octets may precede the body of each answer.
     """
 
     transport: ITCPTransport
@@ -62,11 +62,14 @@ class Connection(HTTP11ClientProtocol):
     def __init__(self, head: int) -> None:
         super().__init__()
         self.deadline: IDelayedCall | None = None
+        self.closed: Deferred[None] = Deferred()
+        self._longest_head = head
         self._head: int | None = head
         self._ended: Ended | None = None
 
     def request(self, request: Request) -> Deferred[IResponse]:
         """Send a request; the result is the answer without its body."""
+        self._head = self._longest_head
         return super().request(request).addCallback(self._headed)
 
     def _headed(self, response: IResponse) -> IResponse:
@@ -92,6 +95,7 @@ class Connection(HTTP11ClientProtocol):
         if self.deadline is not None and self.deadline.active():
             self.deadline.cancel()
         super().connectionLost(reason if self._ended is None else Failure(self._ended))
+        self.closed.callback(None)
 
 
 @implementer(IHandshakeListener)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from scepra.config.check import strength
+from scepra.lab.state import write_private
 from tests.config.sample import PIN, altered, reading, said
 
 SECOND = """\
@@ -338,3 +341,83 @@ def test_no_more_is_held_for_an_address_than_in_all() -> None:
     challenge = "challenge: {type: static, environment: CHALLENGE}"
     (problem,) = said(altered((challenge, f"{challenge}\n    held: {{requests: 10, per-address: 11}}")))
     assert problem.endswith("profiles.wifi.held.per-address: more than requests in all")
+
+
+NDES = "{{type: ndes, url: {url}, user: CORP\\\\ra, password-file: ndes.pass{more}}}"
+
+
+def ndes(
+    tmp_path: Path, url: str = "https://ndes.example/certsrv/mscep_admin/", more: str = "", **changes: str
+) -> list[str]:
+    """The problems of a profile with NDES's passwords, without their places."""
+    write_private(tmp_path / "ndes.pass", b"password\n")
+    spelled = changes.get("challenge", "NDES").replace("NDES", NDES.format(url=url, more=more))
+    authorised = f"authorisation: {changes.get('authorisation', 'challenge')}\n    ca-fingerprint:"
+    text = altered(("{type: static, environment: CHALLENGE}", spelled), ("ca-fingerprint:", authorised))
+    text += changes.get("policy", "")
+    return [problem.partition(": ")[2] for problem in said(text, tmp_path)]
+
+
+@pytest.mark.proves("AC-118")
+@pytest.mark.parametrize(
+    ("url", "more", "problems"),
+    [
+        ("https://ndes.example/", "", []),
+        ("https://ndes.example/", ", authentication: basic, trust: ca.crt", []),
+        (
+            "http://ndes.example/",
+            "",
+            [
+                "profiles.wifi.challenge.url: without TLS the account can be misused: use https, or set"
+                " credentials-may-travel-without-tls (AC-118)"
+            ],
+        ),
+        (
+            "http://ndes.example/",
+            ", credentials-may-travel-without-tls: true",
+            [
+                "profiles.wifi.challenge.credentials-may-travel-without-tls: warning: whoever is on the way to NDES can"
+                " misuse the account"
+            ],
+        ),
+        (
+            "http://ndes.example/",
+            ", credentials-may-travel-without-tls: true, authentication: basic",
+            ["profiles.wifi.challenge.authentication: basic sends the password itself: only over https (AC-118)"],
+        ),
+        (
+            "http://ndes.example/",
+            ", credentials-may-travel-without-tls: true, trust: ca.crt",
+            [
+                "profiles.wifi.challenge.credentials-may-travel-without-tls: warning: whoever is on the way to NDES can"
+                " misuse the account",
+                "profiles.wifi.challenge.trust: there is nothing to trust over http",
+            ],
+        ),
+        (
+            "https://ndes.example/",
+            ", pool: 3, cache: 2",
+            ["profiles.wifi.challenge.pool: more than cache: NDES keeps no more than that"],
+        ),
+    ],
+)
+def test_the_account_for_ndes(tmp_path: Path, url: str, more: str, problems: list[str]) -> None:
+    """Without TLS an account is shown only where that is said in as many words, and its password never."""
+    assert sorted(ndes(tmp_path, url, more)) == sorted(problems)
+
+
+@pytest.mark.proves("RA-11", "RA-10")
+def test_what_ndes_s_passwords_go_with(tmp_path: Path) -> None:
+    """They are of use only where the CA asks for them, with no other challenges given out beside them; waiting for
+    people costs them their life."""
+    assert ndes(tmp_path, authorisation="network") == [
+        "profiles.wifi.challenge.type: the upstream lab does not ask for a challenge (authorisation): use minted ones"
+    ]
+    two = "{type: any-of, providers: [NDES, NDES]}"
+    assert ndes(tmp_path, challenge=two) == [
+        "profiles.wifi.challenge.providers[1].type: the profile gives out challenges of another provider already"
+    ]
+    held = "      - hold: {approvals: 1}\n"
+    assert ndes(tmp_path, policy=held) == [
+        "profiles.wifi.challenge: warning: what the rule hold keeps back too long, NDES refuses: its passwords expire"
+    ]

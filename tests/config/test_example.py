@@ -60,12 +60,14 @@ def test_what_it_comments_out_is_right_too(directory: Path) -> None:
     (directory / "upstream.pass").write_text("passphrase\n")
     (directory / "ra.pass").touch(mode=0o600)
     (directory / "ra.pass").write_text("passphrase\n")
+    (directory / "ndes.pass").touch(mode=0o600)
+    (directory / "ndes.pass").write_text("password\n")
     environment = {"ROUTER_CHALLENGE": "correct horse battery staple"}
     found = parse(COMPLETE.encode(), "example", Surroundings(directory, environment))
     assert [str(problem) for problem in found.problems if problem.severity == "error"] == []
     assert isinstance(found.config, Config)
-    assert set(found.config.profiles) == {"lab", "routers", "trial", "phones", "open"}
-    assert set(found.config.upstreams) == {"lab", "corporate"}
+    assert set(found.config.profiles) == {"lab", "routers", "trial", "phones", "laptops", "open"}
+    assert set(found.config.upstreams) == {"lab", "corporate", "ndes"}
 
 
 def test_the_other_store_that_it_shows_is_right(directory: Path) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from scepra.binding import Binding, NoBinding
-from scepra.config import model
-from scepra.minting import NotMinted, Order, mint
+from scepra.minting import Exhausted, NotMinted, Order
 from scepra.store import challenges
 from scepra.store.challenges import Challenge
 from scepra.store.database import Database
 from scepra.store.tokens import Role, Token
-from scepra.store.vault import Vault
+from scepra.web.admin.giver import Giver
 from scepra.web.admin.route import AdminRoute, Answer, Call, Denied
 
 MOST_LISTED = 1000
@@ -27,22 +26,15 @@ class ChallengesAPI:
     What belongs to profiles that a token does not reach is told in the same way as what does not exist.
     """
 
-    def __init__(
-        self,
-        profiles: Mapping[str, model.Profile],
-        database: Database,
-        vault: Vault,
-        now: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, giver: Giver, database: Database, now: Callable[[], datetime]) -> None:
         """
         Args:
-            profiles: of the configuration, by name.
-            database, vault: where challenges are kept, and what keys their digests.
+            giver: makes challenges, or has them.
+            database: where they are kept.
             now: UTC.
         """
-        self._profiles = profiles
+        self._giver = giver
         self._database = database
-        self._vault = vault
         self._now = now
 
     @property
@@ -62,11 +54,11 @@ class ChallengesAPI:
         if not call.token.reaches(order.profile):
             raise Denied(400, f"there is no profile {order.profile}")
         try:
-            minted = mint(order, self._profiles, self._vault, self._now())
+            minted = await self._giver.give(order)
+        except Exhausted as none:
+            raise Denied(429, str(none)) from None
         except NotMinted as refused:
             raise Denied(400, str(refused)) from None
-        if not await self._database.write(challenges.add, minted.digest, minted.kept, minted.most):
-            raise Denied(429, f"profile {order.profile} has as many challenges outstanding as it may have")
         return Answer.json(201, {"challenge": minted.text, **described(minted.kept)})
 
     async def list(self, call: Call) -> Answer:

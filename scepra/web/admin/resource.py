@@ -72,7 +72,7 @@ class AdminResource(Resource):
         try:
             answer = await self._answer(request, said)
         except Denied as denied:
-            answer = Answer.json(denied.status, {"error": denied.sentence})
+            answer = denied.answer
         except StoreError as error:
             log.error("the administration waits: {error}", error=error.reason)
             answer = Answer.json(503, {"error": "the database does not answer"})
@@ -172,7 +172,8 @@ def _require(route: AdminRoute, token: Token, query: bytes) -> None:
         Denied: 403, it may not; 400, there is a query where none belongs.
     """
     if not route.roles & token.roles:
-        raise Denied(403, f"this needs the role {' or '.join(sorted(role.value for role in route.roles))}")
+        sentence = f"this needs the role {' or '.join(sorted(role.value for role in route.roles))}"
+        raise Denied(403, sentence, route.forbidden)
     if query and not route.open_query:
         raise Denied(400, "no query belongs here")
 

@@ -43,12 +43,14 @@ class Denied(Exception):
     Args:
         status: the HTTP status, 4xx or 503.
         sentence: for whoever asked; it tells nothing that they may not know.
+        answer: what is answered, where that is something else than the sentence in JSON.
     """
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, answer: Answer | None = None) -> None:
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
+        self.answer = answer or Answer.json(status, {"error": sentence})
 
 
 Handler = Callable[[Call], Awaitable[Answer]]
@@ -65,6 +67,7 @@ class AdminRoute:
         handler: answers.
         basic: whether a token may come as the password of Basic authentication, its name as the user.
         open_query: whether it may have a query; others refuse one (keys do not belong there: AC-124).
+        forbidden: what is answered to a token that may not use it, where a program expects something else than JSON.
     """
 
     method: str
@@ -73,6 +76,7 @@ class AdminRoute:
     handler: Handler
     basic: bool = False
     open_query: bool = False
+    forbidden: Answer | None = None
 
     def match(self, segments: tuple[str, ...]) -> dict[str, str] | None:
         """The variable parts of a path; None if it is not this route's."""
