@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import react
 from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, globalLogBeginner
+from twisted.web.resource import Resource
 from zope.interface import provider
 
 from scepra.errors import ConfigError
+from scepra.lab.ndes import AdministrationPage, Passwords, WithPage, write_users
 from scepra.lab.server import listen as listen_on
 from scepra.lab.server import url_of
 from scepra.lab.service import CertificationService
-from scepra.lab.state import LabState
+from scepra.lab.state import LabState, write_private
+
+USER = "LAB\\ndes"
+ACCOUNT = "ndes-password.txt"
+PATH = "/certsrv/mscep_admin/"
 
 
 @click.command("lab-ca", short_help="Serve a small SCEP CA for trials.")
@@ -35,7 +43,12 @@ from scepra.lab.state import LabState
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with the challenge that it asks for. Without this it asks for none: the RA before it does.",
 )
-def lab_ca(listen: str, state: Path, challenge_file: Path | None) -> None:
+@click.option(
+    "--ndes",
+    is_flag=True,
+    help="Ask for one-time passwords, and give them out on a page like that of NDES, which this imitates.",
+)
+def lab_ca(listen: str, state: Path, challenge_file: Path | None, ndes: bool) -> None:
     """Serve a small SCEP CA for trials, until Ctrl-C.
 
     The first start makes a CA, certificates for an RA and a challenge for its clients; config.example.yaml names these
@@ -48,19 +61,36 @@ def lab_ca(listen: str, state: Path, challenge_file: Path | None) -> None:
     challenge = challenge_file.read_text("utf-8").rstrip("\r\n") if challenge_file is not None else None
     if challenge == "":
         raise click.BadParameter("the file is empty", param_hint="--challenge-file")
+    if ndes and challenge is not None:
+        raise click.UsageError("--challenge-file is one challenge for everybody: it does not go with --ndes")
     globalLogBeginner.beginLoggingTo([_print_event], redirectStandardIO=False)
-    react(_serve, (listen, lab, CertificationService(lab.authority, challenge), challenge_file))
+    resource: Resource = CertificationService(lab.authority, challenge)
+    said = f"the one in {challenge_file}" if challenge_file else "none: it trusts whoever reaches this port"
+    if ndes:
+        resource, said = _imitate_ndes(lab), f"one-time, from the page at {PATH} with the account {USER} ({ACCOUNT})"
+    react(_serve, (listen, lab, resource, said))
 
 
-async def _serve(
-    reactor: Any, endpoint: str, lab: LabState, service: CertificationService, challenge_file: Path | None
-) -> None:
+def _imitate_ndes(lab: LabState) -> Resource:
+    """The CA with NDES's page, whose account is made anew each time."""
+    password = secrets.token_hex(16)
+    users = {USER: password}
+    write_private(lab.directory / ACCOUNT, f"{password}\n".encode("ascii"))
+    ntlm = find_spec("spnego") is not None
+    if ntlm:
+        write_users(lab.directory / "ndes-users.txt", users)
+    passwords = Passwords()
+    page = AdministrationPage(lab.authority, passwords, users, ntlm=ntlm)
+    return WithPage(CertificationService(lab.authority, one_time=passwords.take), page)
+
+
+async def _serve(reactor: Any, endpoint: str, lab: LabState, resource: Resource, challenge: str) -> None:
     try:
-        port = await listen_on(reactor, endpoint, service)
+        port = await listen_on(reactor, endpoint, resource)
     except (CannotListenError, ValueError) as error:
         raise SystemExit(f"Error: cannot listen on {endpoint}: {error}") from error
     # Not before Ctrl-C is listened to.
-    reactor.callWhenRunning(click.echo, _welcome(lab, url_of(port), challenge_file))
+    reactor.callWhenRunning(click.echo, _welcome(lab, url_of(port), challenge))
     await Deferred()
 
 
@@ -71,16 +101,13 @@ def _print_event(event: LogEvent) -> None:
         click.echo(eventAsText(event, includeSystem=False), err=True)
 
 
-def _welcome(lab: LabState, url: str, challenge_file: Path | None) -> str:
+def _welcome(lab: LabState, url: str, challenge: str) -> str:
     """What its user needs to know."""
     rows = (
         ("URL", url),
         ("CA", f"{lab.directory / 'ca.crt'}{' (made now)' if lab.created else ''}"),
         ("SHA-256", lab.authority.certificate.fingerprint()),
-        (
-            "challenge",
-            f"the one in {challenge_file}" if challenge_file else "none: it trusts whoever reaches this port",
-        ),
+        ("challenge", challenge),
         ("for the RA", f"ra.crt, ra.key, ra-signing.*, ra-encryption.* in {lab.directory}"),
         ("next", "twistd -n scepra --config config.example.yaml"),
         ("then", f"enrol at the RA with the challenge in {lab.directory / 'challenge.txt'}"),

@@ -15,11 +15,13 @@ from scepra.lab.csr import build_csr
 from scepra.lab.discovery import Discovery
 from scepra.lab.http import http_client
 from scepra.lab.key import new_key
+from scepra.lab.ndes import AdministrationPage, Passwords, WithPage
 from scepra.lab.service import CertificationService, Received
 from scepra.lab.state import LabState
 
 __all__ = [
     "PERMISSIVE",
+    "AdministrationPage",
     "Authority",
     "Behaviour",
     "CertificationService",
@@ -31,9 +33,11 @@ __all__ = [
     "Fault",
     "Forgery",
     "LabState",
+    "Passwords",
     "Payload",
     "RAUsage",
     "Received",
+    "WithPage",
     "build_csr",
     "http_client",
     "new_key",

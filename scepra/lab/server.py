@@ -7,20 +7,20 @@ from typing import cast
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.web.resource import IResource
 
-from scepra.lab.service import CertificationService
 from scepra.web.limits import Limits
 from scepra.web.site import BoundedSite
 
 
-async def listen(reactor: IReactorTime, endpoint: str, service: CertificationService) -> IListeningPort:
+async def listen(reactor: IReactorTime, endpoint: str, resource: IResource) -> IListeningPort:
     """Serve on a Twisted endpoint such as ``tcp:8089:interface=127.0.0.1``.
 
     Raises:
         ValueError: it is no endpoint.
         twisted.internet.error.CannotListenError: somebody else does.
     """
-    site = BoundedSite(service, Limits(), reactor)
+    site = BoundedSite(resource, Limits(), reactor)
     port: IListeningPort = await serverFromString(reactor, endpoint).listen(site)
     return port
 

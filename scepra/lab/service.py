@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.logger import Logger
@@ -127,17 +128,25 @@ class CertificationService(Resource):
 
     isLeaf = True
 
-    def __init__(self, authority: Authority, challenge: str | None = None, behaviour: Behaviour = Behaviour()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        authority: Authority,
+        challenge: str | None = None,
+        behaviour: Behaviour = Behaviour(),  # noqa: B008 - frozen
+        one_time: Callable[[str], bool] | None = None,
+    ) -> None:
         """
         Args:
             authority: issues the certificates.
             challenge: what every initial enrolment must know; None asks for none.
             behaviour: how the CA behaves at first.
+            one_time: uses up a one-time password, and says whether it was good; None asks for none.
         """
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted has no type for it
         self.authority = authority
         self.challenge = challenge
         self.behaviour = behaviour
+        self.one_time = one_time
         self.received: deque[Received] = deque(maxlen=REMEMBERED)
         self.transactions: dict[str, Transaction] = {}
         self._generations: dict[Faces, Generation] = {}
@@ -261,11 +270,12 @@ class CertificationService(Resource):
             return Outcome(PKIStatus.SUCCESS, degenerate(crls=[self.authority.crl()]))
         csr = received.csr = CertificationRequest.parse(content)
         csr.verify(self.behaviour.floor)
-        self._authorise(kind, signer, csr)
+        known = self._recall(request.transaction_id)
+        self._authorise(kind, signer, csr, again=known is not None and known.csr.der == csr.der)
         return self._enrol(request.transaction_id, signer, csr)
 
-    def _authorise(self, kind: MessageType, signer: Certificate, csr: CertificationRequest) -> None:
-        """Let in whoever has a certificate of ours, or knows the challenge."""
+    def _authorise(self, kind: MessageType, signer: Certificate, csr: CertificationRequest, *, again: bool) -> None:
+        """Let in whoever has a certificate of ours, or knows the challenge; *again*: was let in with it before."""
         if self.authority.has_issued(signer):
             return
         if kind is MessageType.RENEWAL_REQ:
@@ -275,6 +285,8 @@ class CertificationService(Resource):
         given = (csr.challenge_password or "").encode("utf-8", "surrogatepass")
         if self.challenge is not None and not hmac.compare_digest(given, self.challenge.encode("utf-8")):
             raise ScepError("the challenge is missing or wrong")
+        if self.one_time is not None and not again and not self.one_time(csr.challenge_password or ""):
+            raise ScepError("the password is wrong, used, expired or forgotten")
 
     def _enrol(self, transaction_id: str, signer: Certificate, csr: CertificationRequest) -> Outcome:
         """The outcome of a request; the same request again is the same transaction (MSG-25)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
@@ -10,7 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from scepra.cli import main
+from scepra.ndes.page import Password, read
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +66,30 @@ def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
+@pytest.mark.proves("RA-11")
+def test_it_imitates_ndes(tmp_path: Path) -> None:
+    """With --ndes the page is there, for the account whose password stands in a file; by Basic and by NTLM."""
+    state = tmp_path / "lab"
+    with serving("--state", str(state), "--ndes") as (printed, process):
+        url = re.search(r"http://127\.0\.0\.1:\d+", printed)
+        assert url is not None
+        assert "LAB\\ndes (ndes-password.txt)" in printed
+        password = (state / "ndes-password.txt").read_text().strip()
+        page = f"{url[0]}/certsrv/mscep_admin/"
+        basic = base64.b64encode(f"LAB\\ndes:{password}".encode()).decode()
+        with urlopen(Request(page, headers={"Authorization": f"Basic {basic}"}), timeout=10) as response:  # noqa: S310
+            assert isinstance(read(response.read()), Password)
+        with pytest.raises(HTTPError, match="401") as refused:
+            urlopen(Request(page, headers={"Authorization": "NTLM AAAA"}), timeout=10)  # noqa: S310
+        assert refused.value.headers.get_all("WWW-Authenticate")[:2] == ["Negotiate", "NTLM"]
+        refused.value.close()
+        with urlopen(f"{url[0]}/scep?operation=GetCACaps", timeout=10) as response:  # noqa: S310
+            assert b"POSTPKIOperation" in response.read()
+    assert process.returncode == 0
+    assert (state / "ndes-users.txt").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("endpoint", ["nowhere:1", "tcp:many"])
 def test_endpoint_that_cannot_be_listened_on(endpoint: str, tmp_path: Path) -> None:
     """An endpoint that is none ends with a sentence and exit code 1, and no traceback."""
@@ -84,6 +111,7 @@ def test_endpoint_that_cannot_be_listened_on(endpoint: str, tmp_path: Path) -> N
     [
         (["--challenge-file", "missing.txt"], "does not exist"),
         (["--challenge-file", "empty.txt"], "the file is empty"),
+        (["--challenge-file", "challenge.txt", "--ndes"], "does not go with --ndes"),
         (["--state", "empty.txt"], "is a file"),
         (["--state", "broken"], "ca.crt: cannot be used"),
     ],
@@ -92,6 +120,7 @@ def test_mistakes_are_named(arguments: list[str], said: str, tmp_path: Path, mon
     """A file that cannot be used ends with a sentence and another exit code than 0."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.txt").touch()
+    (tmp_path / "challenge.txt").write_text("challenge\n")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "ca.crt").touch()
     result = CliRunner().invoke(main, ["lab-ca", *arguments])
