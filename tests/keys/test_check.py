@@ -118,3 +118,18 @@ def test_the_upstream_s_signer(directory: Path) -> None:
     assert about("ra.crt", "other.key") == [
         "upstreams.lab.signer.certificate: error: ./ra.crt holds a certificate that is not for the key in ./other.key"
     ]
+
+
+@pytest.mark.proves("AC-118")
+@pytest.mark.parametrize(
+    ("challenge", "where"), [("NDES", ""), ("{type: any-of, providers: [OTHER, NDES]}", ".providers.1")]
+)
+def test_whom_ndes_is_believed_by(directory: Path, challenge: str, where: str) -> None:
+    """The certificates of NDES's administration page are read before the RA starts."""
+    write_private(directory / "ndes.pass", b"password\n")
+    static = "{type: static, environment: CHALLENGE}"
+    for file, found in (("ca.crt", []), ("ra.key", ["holds no certificate, or one that is damaged"])):
+        ndes = f"{{type: ndes, url: 'https://n.example/', user: u, password-file: ndes.pass, trust: {file}}}"
+        asked = challenge.replace("NDES", ndes).replace("OTHER", static)
+        place = f"profiles.wifi.challenge{where}.trust: error: {directory / file}"
+        assert said(directory, (RA, SPLIT), (static, asked)) == [f"{place} {each}" for each in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,11 +20,14 @@ from scepra.store.database import Database
 from scepra.store.intents import new_id
 from scepra.store.tokens import Role, Token
 from scepra.web.admin.challenges import ChallengesAPI
+from scepra.web.admin.giver import Giver
+from scepra.web.admin.ndes import NdesPages
 from scepra.web.admin.resource import AdminResource
 from scepra.web.admin.route import AdminRoute, Registry
 from tests.config.sample import ENVIRONMENT, MINIMAL
 from tests.rig.house import VAULT, in_memory, run
 
+THUMBPRINT = bytes.fromhex("a656fa66ab12b433" * 4)
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 MINTED = "{type: minted, lifetime: 1h, longest: 1d, most-uses: 2, outstanding: 3}"
 
@@ -57,18 +60,27 @@ class Told:
 
 @dataclass
 class Office:
-    """The administration. ``now`` is its time of day; ``events`` what it has logged, if somebody listens."""
+    """The administration. ``now`` is its time of day; ``events`` what it has logged, if somebody listens;
+    ``meanwhile`` is done while it waits for something."""
 
     profiles: Mapping[str, Profile]
     database: Database = field(default_factory=lambda: Database(in_memory()))
     more: Iterable[AdminRoute] = ()
     now: datetime = NOW
     events: list[LogEvent] = field(default_factory=list)
+    meanwhile: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        api = ChallengesAPI(self.profiles, self.database, VAULT, lambda: self.now)
-        self.registry = Registry([*api.routes, *self.more])
+        giver = Giver(self.profiles, self.database, VAULT, lambda: self.now, self._pause)
+        api = ChallengesAPI(giver, self.database, lambda: self.now)
+        pages = NdesPages(giver, dict.fromkeys(self.profiles, THUMBPRINT))
+        self.registry = Registry([*api.routes, *pages.routes, *self.more])
         self.resource = AdminResource(self.registry, self._find, lambda: self.now)
+
+    async def _pause(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        for each in self.meanwhile:
+            await each()
 
     async def _find(self, text: str) -> Token | None:
         return await self.database.read(tokens.find, tokens.digest(VAULT, text))
@@ -103,7 +115,8 @@ class Office:
         return run(self._ask(method, f"http://ra.example{path}", headers, data))
 
     async def _ask(self, method: str, url: str, headers: Any, data: bytes) -> Told:
-        response = await StubTreq(self.resource).request(method, url, headers=headers, data=data)
+        http = StubTreq(self.resource)
+        response = await http.request(method, url, headers=headers, data=data, allow_redirects=False)
         found = {
             name.decode().lower(): [value.decode() for value in values]
             for name, values in response.headers.getAllRawHeaders()
