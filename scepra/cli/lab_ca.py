@@ -64,18 +64,21 @@ def lab_ca(listen: str, state: Path, challenge_file: Path | None, ndes: bool) ->
     if ndes and challenge is not None:
         raise click.UsageError("--challenge-file is one challenge for everybody: it does not go with --ndes")
     globalLogBeginner.beginLoggingTo([_print_event], redirectStandardIO=False)
-    resource: Resource = CertificationService(lab.authority, challenge)
+    resource = _imitate_ndes(lab) if ndes else CertificationService(lab.authority, challenge)
     said = f"the one in {challenge_file}" if challenge_file else "none: it trusts whoever reaches this port"
+    theirs = f"the challenge in {lab.directory / 'challenge.txt'}"
     if ndes:
-        resource, said = _imitate_ndes(lab), f"one-time, from the page at {PATH} with the account {USER} ({ACCOUNT})"
-    react(_serve, (listen, lab, resource, said))
+        said = f"one-time, from the page at {PATH} with the account {USER} ({ACCOUNT})"
+        theirs = "what the RA gives out: scepra challenge mint"
+    react(_serve, (listen, lab, resource, said, theirs))
 
 
 def _imitate_ndes(lab: LabState) -> Resource:
-    """The CA with NDES's page, whose account is made anew each time."""
-    password = secrets.token_hex(16)
-    users = {USER: password}
-    write_private(lab.directory / ACCOUNT, f"{password}\n".encode("ascii"))
+    """The CA with NDES's page, whose account is made at the first start."""
+    account = lab.directory / ACCOUNT
+    if not account.exists():
+        write_private(account, f"{secrets.token_hex(16)}\n".encode("ascii"))
+    users = {USER: account.read_text("ascii").strip()}
     ntlm = find_spec("spnego") is not None
     if ntlm:
         write_users(lab.directory / "ndes-users.txt", users)
@@ -84,13 +87,13 @@ def _imitate_ndes(lab: LabState) -> Resource:
     return WithPage(CertificationService(lab.authority, one_time=passwords.take), page)
 
 
-async def _serve(reactor: Any, endpoint: str, lab: LabState, resource: Resource, challenge: str) -> None:
+async def _serve(reactor: Any, endpoint: str, lab: LabState, resource: Resource, challenge: str, theirs: str) -> None:
     try:
         port = await listen_on(reactor, endpoint, resource)
     except (CannotListenError, ValueError) as error:
         raise SystemExit(f"Error: cannot listen on {endpoint}: {error}") from error
     # Not before Ctrl-C is listened to.
-    reactor.callWhenRunning(click.echo, _welcome(lab, url_of(port), challenge))
+    reactor.callWhenRunning(click.echo, _welcome(lab, url_of(port), challenge, theirs))
     await Deferred()
 
 
@@ -101,8 +104,8 @@ def _print_event(event: LogEvent) -> None:
         click.echo(eventAsText(event, includeSystem=False), err=True)
 
 
-def _welcome(lab: LabState, url: str, challenge: str) -> str:
-    """What its user needs to know."""
+def _welcome(lab: LabState, url: str, challenge: str, theirs: str) -> str:
+    """What its user needs to know; *challenge* is what the CA asks for, *theirs* what clients of the RA need."""
     rows = (
         ("URL", url),
         ("CA", f"{lab.directory / 'ca.crt'}{' (made now)' if lab.created else ''}"),
@@ -110,6 +113,6 @@ def _welcome(lab: LabState, url: str, challenge: str) -> str:
         ("challenge", challenge),
         ("for the RA", f"ra.crt, ra.key, ra-signing.*, ra-encryption.* in {lab.directory}"),
         ("next", "twistd -n scepra --config config.example.yaml"),
-        ("then", f"enrol at the RA with the challenge in {lab.directory / 'challenge.txt'}"),
+        ("then", f"enrol at the RA with {theirs}"),
     )
     return "\n".join(("The lab's CA is ready; Ctrl-C ends it.", *(f"  {name:<12}{text}" for name, text in rows)))

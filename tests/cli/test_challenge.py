@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
-from scepra.store import challenges, tables, tokens
+from scepra.store import brokered, challenges, tables, tokens
+from scepra.store.challenges import Challenge
 from scepra.store.vault import read_vault
 from tests.rig.enrolments import Desk
-from tests.store.sample import NOW
+from tests.store.sample import HOUR, NOW
 
 MINTED = "{type: minted, longest: 2d, outstanding: 2, bind: [common-name]}"
 
@@ -165,3 +167,24 @@ def test_challenges_that_have_ended_are_marked(counter: Desk) -> None:
     counter.bench(lambda connection: connection.execute(tables.challenges.update().values(expires=NOW)) and None)
     assert "  expired  " in counter.run("challenge", "list", "--all").output
     assert counter.bench(challenges.listing, None, None, 5)[0].expires == NOW
+
+
+@pytest.mark.proves("RA-11")
+def test_a_password_of_ndes_is_given_out_when_there_is_one(counter: Desk) -> None:
+    """The command takes what a running RA has drawn; where there is none, or the order is another, it says so."""
+    (counter.file.parent / "ndes.pass").touch(mode=0o600)
+    (counter.file.parent / "ndes.pass").write_text("password\n")
+    ndes = "{type: ndes, url: 'https://ndes.example/', user: ra, password-file: ndes.pass}"
+    text = counter.file.read_text("utf-8").replace(MINTED, ndes)
+    counter.file.write_text(text.replace("ca-fingerprint:", "authorisation: challenge\n    ca-fingerprint:"), "utf-8")
+    result = counter.run("challenge", "mint", "--profile", "wifi", "--cn", "printer-7")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "profile wifi has no password of its NDES at hand now" in result.stderr
+    vault, now = read_vault(counter.file.parent / "scepra.key"), datetime.now(UTC)
+    kept = Challenge("0" * 16, "wifi", {}, 1, "ndes ndes.example", "", now, now + HOUR, None, 0, None)
+    sealed = vault.seal(b"8CE317021F690069")
+    assert counter.bench(brokered.keep, kept, sealed, b"0" * 32, lambda other: b"")
+    result = counter.run("challenge", "mint", "--profile", "wifi", "--cn", "printer-7", "--lifetime", "1h")
+    assert "NDES says: ask for no lifetime" in result.stderr
+    assert mint(counter) == "8CE317021F690069"
+    assert counter.run("challenge", "mint", "--profile", "wifi", "--cn", "printer-7").exit_code == 1
