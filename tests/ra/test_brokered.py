@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 from scepra.binding import Binding
 from scepra.lab import CertificationService
 from scepra.lab.state import write_private
-from scepra.minting import Order, give
+from scepra.minting import Order, digest, give
 from scepra.ndes.broker import Broker, Pool
 from scepra.ndes.client import Client
 from scepra.ndes.page import Password, read
 from scepra.scep.message import PKIStatus
-from scepra.store import tables
+from scepra.store import challenges, tables
+from scepra.store.challenges import Challenge
 from scepra.store.tokens import Role
 from tests import csrs
 from tests.ndes.administration import PASSWORD, URL, USER, Administration
@@ -108,6 +110,17 @@ def test_passwords_that_the_ra_did_not_give_out(chain: Chain) -> None:
     chain.house.clock.advance(58 * 60)
     deny(chain.asking(text), because="expired")
     assert len(reached(chain.house)) == 1
+
+
+@pytest.mark.proves("RA-11", "AC-091")
+def test_what_another_provider_gave_out(chain: Chain) -> None:
+    """A challenge that the RA itself once made for the profile, or another broker drew, is none of NDES's."""
+    for number, origin in enumerate(("minted", "ndes other.example")):
+        text, now = f"{number}" * 32, chain.house.now()
+        kept = Challenge(f"{number}" * 16, "dev", {}, 1, origin, "ann", now, now + timedelta(hours=1), None, 0, None)
+        assert chain.house.database.call(challenges.add, digest(VAULT, text), kept, 10)
+        deny = Denials(chain.house, text)
+        deny(chain.asking(text), because="unknown challenge")
 
 
 @pytest.mark.proves("RA-11")
