@@ -335,6 +335,8 @@ REMOVALS = (
         "        return self._taken >= self._concurrency\n",
         "        return False\n",
         ("tests/upstream/test_turns.py",),
+    ),
+    Removal(
         "whatever a broker drew is good for every profile's challenges",
         "scepra/challenge/minted.py",
         "if kept is None or kept.origin != self._origin:",
