@@ -27,7 +27,7 @@ class Record:
     """What became known of one request, in the order in which it did; empty fields are left out when it is written.
 
     ``outcome`` is "issued", "refused", "held", "pending" or "unavailable", and "error" where none of these came of it;
-    where it is stored before anything is sent, "authorised";
+    where it is stored before anything is sent, "authorised"; ``reported`` is what rules object to that only report;
     ``reference`` is what the client is told, so that its user can ask; ``enrolment`` names the stored transaction,
     ``sequence`` the place of its record among all that are stored; digests are lower-case hex of SHA-256.
     """
@@ -37,6 +37,7 @@ class Record:
     outcome: str = "error"
     reference: str = field(default_factory=lambda: os.urandom(6).hex())
     reasons: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
     message_type: str = ""
     transaction: str = ""
     signer_key: str = ""

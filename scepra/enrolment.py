@@ -6,7 +6,7 @@ A refusal here is a value: only a message that cannot be understood raises :clas
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from scepra.errors import FailInfo
@@ -106,12 +106,17 @@ Verdict = ChallengeAccepted | ChallengeRefused
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing a rule objects to: the rule's name, what it looked at, a sentence for the operator."""
+    """One thing a rule objects to: the rule's name, what it looked at, a sentence for the operator.
+
+    ``structural`` says that it is refused even where the rule only reports: what is malformed or broken, and powers
+    that must be named.
+    """
 
     rule: str
     path: str
     sentence: str
     fail_info: FailInfo = FailInfo.BAD_REQUEST
+    structural: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.path}: {self.sentence}" if self.path else f"{self.rule}: {self.sentence}"

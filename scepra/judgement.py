@@ -11,24 +11,25 @@ from scepra.enrolment import (
     Credential,
     EnrolmentRequest,
     Hold,
-    Reject,
     Reservation,
     Verdict,
     Violation,
 )
 from scepra.errors import FailInfo
-from scepra.policy import Rule, decide
+from scepra.policy import Rules, decide
 from scepra.renewal import RenewalRules
 from scepra.scep.algorithm import Digest
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The credential's verdict, every violation of renewal rules and policy, and whether people have to approve."""
+    """The credential's verdict, every violation of renewal rules and policy, whether people have to approve, and what
+    rules that only report object to."""
 
     verdict: Verdict
     violations: tuple[Violation, ...]
     hold: Hold | None
+    reported: tuple[Violation, ...] = ()
 
     @property
     def refused(self) -> bool:
@@ -71,7 +72,7 @@ async def judge(
     request: EnrolmentRequest,
     digest: Digest,
     provider: ChallengeProvider,
-    rules: tuple[Rule, ...],
+    rules: Rules,
     renewal: RenewalRules | None,
     *,
     challenge_goes_north: bool,
@@ -96,10 +97,10 @@ async def judge(
             violations.append(Violation("renewal", "challengePassword", "is what the upstream asks for (RA-30)"))
     if not signer.public_key.encrypts and not csr.challenge_password:
         violations.append(Violation("answer", "challengePassword", "is needed to encrypt to a key that only signs"))
-    decision = decide(rules, request)
-    if isinstance(decision, Reject):
-        violations += decision.violations
-    holds = [decision] if isinstance(decision, Hold) else []
+    judged = decide(rules, request)
+    violations += judged.violations
+    holds = [] if judged.hold is None else [judged.hold]
     if isinstance(verdict, ChallengeAccepted) and verdict.hold is not None:
         holds.append(verdict.hold)
-    return Judgement(verdict, tuple(violations), max(holds, key=lambda hold: hold.approvals, default=None))
+    hold = max(holds, key=lambda hold: hold.approvals, default=None)
+    return Judgement(verdict, tuple(violations), hold, judged.reported)

@@ -4,18 +4,21 @@
 ``explain(rules, request)`` tells people how, and ``openness(policy)`` what an administrator may not have meant.
 """
 
-from scepra.policy.decision import build, decide, explain, version
+from scepra.policy.decision import Judged, build, decide, explain, version
 from scepra.policy.model import Policy, PolicyRule
 from scepra.policy.openness import Opening, openness
-from scepra.policy.rule import Request, Rule, RuleReport
+from scepra.policy.rule import Reporting, Request, Rule, RuleReport, Rules
 
 __all__ = [
+    "Judged",
     "Opening",
     "Policy",
     "PolicyRule",
+    "Reporting",
     "Request",
     "Rule",
     "RuleReport",
+    "Rules",
     "build",
     "decide",
     "explain",

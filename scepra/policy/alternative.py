@@ -18,6 +18,9 @@ from scepra.scep.name import GeneralName, Name
 
 Objection = Callable[[GeneralName], str | None]
 _NO_TEXT = "is not ASCII text, or cannot be decoded"
+_NO_ADDRESS = "is not an address of 4 or 16 octets"
+_MALFORMED = frozenset((_NO_TEXT, _NO_ADDRESS))
+_MICROSOFT_TAG = "tag:microsoft.com,"
 
 
 class AlternativeNames:
@@ -53,19 +56,26 @@ class AlternativeNames:
         names = request.csr.alternative_names
         for index, name in enumerate(names):
             path = f"san.{name.kind}[{index}]"
+            if is_sid_uri(name):
+                continue
             if name.kind not in self._limits:
                 yield Violation(self.name, path, f"a name of the type {name.kind}: {NOT_NAMED}")
             elif name.kind == "directory" and self._directory is not None and isinstance(name.value, bytes):
                 yield from self._directory.check(self.name, path, Name.parse(der.parse(name.value)))
             elif sentence := self._objections[name.kind](name):
-                yield Violation(self.name, path, sentence)
-        for kind, times in Counter([name.kind for name in names]).items():
+                yield Violation(self.name, path, sentence, structural=sentence in _MALFORMED)
+        for kind, times in Counter([name.kind for name in names if not is_sid_uri(name)]).items():
             if times > self._limits.get(kind, times):
                 yield Violation(self.name, f"san.{kind}", f"{times} names, more than {self._limits[kind]}")
 
     def look(self, request: Request) -> str:
         """The names with their types."""
         return ", ".join(map(str, request.csr.alternative_names)) or "(none)"
+
+
+def is_sid_uri(name: GeneralName) -> bool:
+    """Whether a name is one of Microsoft's tags, however it is spelt: the rule microsoft judges these."""
+    return name.kind == "uri" and isinstance(name.value, str) and name.value.lower().startswith(_MICROSOFT_TAG)
 
 
 def normal_address(octets: bytes) -> IPv4Address | IPv6Address | None:
@@ -147,7 +157,7 @@ def _ip(networks: tuple[IPv4Network | IPv6Network, ...]) -> Objection:
     def objection(name: GeneralName) -> str | None:
         address = normal_address(name.value) if isinstance(name.value, bytes) else None
         if address is None:
-            return "is not an address of 4 or 16 octets"
+            return _NO_ADDRESS
         if address.is_unspecified:
             return "is the unspecified address"
         return None if any(address in network for network in networks) else "is in none of the networks"

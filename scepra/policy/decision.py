@@ -3,66 +3,91 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from scepra.enrolment import Approve, Decision, Hold, Reject, Violation
 from scepra.policy.alternative import AlternativeNames
+from scepra.policy.claim import Limits, Unique
 from scepra.policy.extension import Attributes, CAPowers, Extensions, KeyUsage, Purposes
 from scepra.policy.hold import Held, described
+from scepra.policy.infrastructure import Infrastructure
 from scepra.policy.key import Key, Signature
+from scepra.policy.lifetime import Lifetime
+from scepra.policy.microsoft import Microsoft
 from scepra.policy.model import (
     AttributesSpec,
     ExtensionsSpec,
     KeySpec,
+    MicrosoftSpec,
     PolicyRule,
     SANSpec,
     SubjectSpec,
     one_of_each,
 )
-from scepra.policy.rule import Request, Rule, RuleReport
+from scepra.policy.register import SECURITY_IDENTIFIER
+from scepra.policy.rule import Reporting, Request, Rule, RuleReport, Rules
 from scepra.policy.source import Source
 from scepra.policy.subject import Subject
+from scepra.policy.window import Window
 from scepra.scep import oid
 
 MAX_VIOLATIONS = 100
 
+Outcome = Literal["approve", "hold", "reject"]
 
-def build(policy: Iterable[PolicyRule]) -> tuple[Rule, ...]:
+
+def build(policy: Iterable[PolicyRule]) -> Rules:
     """The rules of a profile, ready to be applied.
 
     A rule that is not there becomes one that names nothing, and so refuses whatever it would have judged; only those
-    about the signature, the source and people are left out, which narrow a profile and do not open it.
+    that narrow a profile and do not open it are left out.
 
     Raises:
         ValueError: there are two rules of one kind.
     """
-    specs = {rule.kind: getattr(rule, rule.kind) for rule in one_of_each(tuple(policy))}
-    judged = frozenset(
-        content
-        for kind, content in (
-            ("san", oid.SUBJECT_ALT_NAME),
-            ("eku", oid.EXTENDED_KEY_USAGE),
-            ("key_usage", oid.KEY_USAGE),
-        )
-        if kind in specs
-    )
+    policy = one_of_each(tuple(policy))
+    specs = {rule.kind: getattr(rule, rule.kind) for rule in policy}
+    microsoft = specs.get("microsoft") or MicrosoftSpec.model_validate({})
     rules: list[Rule] = [
         CAPowers(),
         Key(specs.get("key") or KeySpec.model_validate({})),
         Subject(specs.get("subject") or SubjectSpec.model_validate({})),
         AlternativeNames(specs.get("san") or SANSpec.model_validate({})),
-        Extensions(specs.get("extensions") or ExtensionsSpec.model_validate({}), judged),
+        Extensions(specs.get("extensions") or ExtensionsSpec.model_validate({}), _judged_elsewhere(specs)),
         Attributes(specs.get("attributes") or AttributesSpec.model_validate({"allow": ()})),
         Purposes(specs.get("eku")),
         KeyUsage(specs.get("key_usage")),
+        Microsoft(microsoft),
+        *(make(specs[kind]) for kind, make in _NARROWING.items() if kind in specs),
     ]
-    if "signature" in specs:
-        rules.append(Signature(specs["signature"]))
-    if "source" in specs:
-        rules.append(Source(specs["source"]))
-    if "hold" in specs:
-        rules.append(Held(specs["hold"]))
-    return tuple(rules)
+    reporting = {rule.kind.replace("_", "-") for rule in policy if rule.severity == "report"}
+    return tuple([Reporting(rule) if rule.name in reporting else rule for rule in rules])
+
+
+def _judged_elsewhere(specs: Mapping[str, Any]) -> frozenset[bytes]:
+    """The extensions whose values other rules judge."""
+    judged = {
+        oid.SUBJECT_ALT_NAME: "san" in specs,
+        oid.EXTENDED_KEY_USAGE: "eku" in specs,
+        oid.KEY_USAGE: "key_usage" in specs,
+        # Refused by its rule, wherever it is not allowed.
+        SECURITY_IDENTIFIER: True,
+    }
+    return frozenset(content for content, elsewhere in judged.items() if elsewhere)
+
+
+_NARROWING: Mapping[str, Callable[[Any], Rule]] = {
+    "signature": Signature,
+    "source": Source,
+    "time": Window,
+    "infrastructure": Infrastructure,
+    "validity": Lifetime,
+    "limit": Limits,
+    "unique": Unique,
+    "hold": Held,
+}
 
 
 def version(policy: Iterable[PolicyRule]) -> str:
@@ -71,32 +96,78 @@ def version(policy: Iterable[PolicyRule]) -> str:
     return hashlib.sha256("\n".join(said).encode("utf-8")).hexdigest()[:16]
 
 
-def decide(rules: Iterable[Rule], request: Request) -> Decision:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a policy says to a request: the decision, and what rules that only report object to."""
+
+    decision: Decision
+    reported: tuple[Violation, ...] = ()
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """Why the request is refused; empty if it is not."""
+        return self.decision.violations if isinstance(self.decision, Reject) else ()
+
+    @property
+    def hold(self) -> Hold | None:
+        """What the request has to wait for, if it does."""
+        return self.decision if isinstance(self.decision, Hold) else None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The decision in one word."""
+        return "reject" if self.violations else "approve" if self.hold is None else "hold"
+
+
+def decide(rules: Rules, request: Request) -> Judged:
     """Whether the request may be forwarded, at once or when people have approved it.
 
     If it may not: every reason (at most :data:`MAX_VIOLATIONS`). A single violation outweighs a hold.
     """
     violations: list[Violation] = []
+    reported: list[Violation] = []
     hold: Hold | None = None
     for rule in rules:
+        if isinstance(rule, Reporting):
+            for violation in _objections(rule.rule, request):
+                (violations if violation.structural else reported).append(violation)
+            continue
         violations.extend(rule.check(request))
         if isinstance(rule, Held):
             hold = rule.hold(request)
-    if not violations:
-        return hold or Approve()
+    decision = Reject(_bounded(violations)) if violations else hold or Approve()
+    return Judged(decision, _bounded(reported))
+
+
+def explain(rules: Rules, request: Request) -> tuple[RuleReport, ...]:
+    """What each rule looked at and said, for people; it repeats what the client sent, but never the challenge."""
+    return tuple([_report(rule, request) for rule in rules])
+
+
+def _report(rule: Rule | Reporting, request: Request) -> RuleReport:
+    if isinstance(rule, Reporting):
+        violations, hold, rule = list(_objections(rule.rule, request)), None, rule.rule
+        ok = not any(violation.structural for violation in violations)
+        reported = ok and bool(violations)
+    else:
+        violations = list(rule.check(request))
+        hold = rule.hold(request) if isinstance(rule, Held) else None
+        ok, reported = not violations, False
+    said = "; ".join(f"{each.path}: {each.sentence}" if each.path else each.sentence for each in violations)
+    said = said or (described(hold) if hold is not None else "ok")
+    return RuleReport(rule.name, rule.look(request), said, ok, hold, reported)
+
+
+def _objections(rule: Rule, request: Request) -> Iterator[Violation]:
+    """What a rule that only reports has to say: to wait for people is worth a line, too."""
+    yield from rule.check(request)
+    hold = rule.hold(request) if isinstance(rule, Held) else None
+    if hold is not None:
+        yield Violation(rule.name, "", described(hold))
+
+
+def _bounded(violations: list[Violation]) -> tuple[Violation, ...]:
     if len(violations) > MAX_VIOLATIONS:
         more = len(violations) - MAX_VIOLATIONS
         violations[MAX_VIOLATIONS:] = [Violation("policy", "", f"{more} more violations")]
-    return Reject(tuple(violations))
-
-
-def explain(rules: Iterable[Rule], request: Request) -> tuple[RuleReport, ...]:
-    """What each rule looked at and said, for people; it repeats what the client sent, but never the challenge."""
-    reports = []
-    for rule in rules:
-        violations = list(rule.check(request))
-        hold = rule.hold(request) if isinstance(rule, Held) else None
-        said = "; ".join(f"{violation.path}: {violation.sentence}" for violation in violations)
-        said = said or (described(hold) if hold is not None else "ok")
-        reports.append(RuleReport(rule.name, rule.look(request), said, not violations, hold))
-    return tuple(reports)
+    return tuple(violations)

@@ -14,14 +14,14 @@ from scepra.policy.register import (
     ATTRIBUTES,
     CA_EXTENSIONS,
     EXTENSIONS,
+    POWERFUL,
     PURPOSES,
     TEMPLATE_SELECTORS,
     name_of,
 )
-from scepra.policy.rule import NOT_NAMED, Request
+from scepra.policy.rule import NOT_NAMED, Contents, Request
 from scepra.policy.value import content_of
 from scepra.scep import der, oid
-from scepra.scep.csr import CertificationRequest
 
 _CA_USAGES = frozenset(("keyCertSign", "cRLSign"))
 
@@ -58,6 +58,10 @@ class Extensions:
     __slots__ = ("_allowed", "_templates")
 
     def __init__(self, spec: ExtensionsSpec, judged_elsewhere: frozenset[bytes]) -> None:
+        """
+        Args:
+            judged_elsewhere: the extensions whose values other rules judge.
+        """
         self._allowed = judged_elsewhere | {content_of(EXTENSIONS, name) for name in spec.allow}
         self._templates = frozenset(spec.templates)
 
@@ -116,11 +120,11 @@ class Purposes:
         try:
             purposes = _purposes(request.csr)
         except Malformed:
-            yield Violation(self.name, "extensions.applicationPolicies", "cannot be read")
+            yield Violation(self.name, "extensions.applicationPolicies", "cannot be read", structural=True)
             return
         for purpose in purposes:
             if purpose not in self._allowed:
-                yield Violation(self.name, f"eku.{name_of(purpose)}", NOT_NAMED)
+                yield Violation(self.name, f"eku.{name_of(purpose)}", NOT_NAMED, structural=purpose in POWERFUL)
 
     def look(self, request: Request) -> str:
         """The purposes' names."""
@@ -149,7 +153,7 @@ class KeyUsage:
         return ", ".join(sorted(request.csr.key_usage or ())) or "(none)"
 
 
-def _purposes(csr: CertificationRequest) -> list[bytes]:
+def _purposes(csr: Contents) -> list[bytes]:
     purposes = list(csr.extended_key_usage or ())
     for extension in csr.extensions:
         if extension.oid == APPLICATION_POLICIES:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from scepra.enrolment import Violation
 from scepra.errors import FailInfo
 from scepra.policy.model import KeySpec, SignatureSpec
+from scepra.policy.published import PUBLISHED
 from scepra.policy.rule import NOT_NAMED, Request
-from scepra.policy.weakness import weakness
+from scepra.policy.weakness import listed, weakness
 from scepra.scep.publickey import PublicKeyInfo
 
 
@@ -36,6 +37,10 @@ class Key:
             yield self._refused("", f"a key of the kind {key.kind}: {NOT_NAMED}")
         if key.sha256.hex() in self.spec.refuse:
             yield Violation(self.name, "key.refuse", "a key that is refused by its fingerprint")
+        if self.spec.refuse_file and not self.spec.refuse_file.isdisjoint(listed(key)):
+            yield Violation(self.name, "key.refuse-file", "a key that is in a list of refused ones")
+        if key.sha256 in PUBLISHED:
+            yield Violation(self.name, "key", "a key that is published, in a standard or in tests", structural=True)
 
     def look(self, request: Request) -> str:
         """Kind, size and fingerprint."""
@@ -60,9 +65,9 @@ class Key:
                 "rsa.exponent", f"an exponent that is not an odd number from {spec.exponent} to 4294967295"
             )
         if not modulus & 1:
-            yield self._refused("rsa", "an even modulus")
+            yield replace(self._refused("rsa", "an even modulus"), structural=True)
         elif sentence := weakness(modulus):
-            yield Violation(self.name, "key.rsa", f"a modulus that {sentence}")
+            yield Violation(self.name, "key.rsa", f"a modulus that {sentence}", structural=True)
 
     def _refused(self, path: str, sentence: str) -> Violation:
         return Violation(self.name, f"key.{path}" if path else "key", sentence, FailInfo.BAD_ALG)

@@ -23,10 +23,14 @@ from scepra.policy.value import (
     AttributeType,
     Characters,
     Count,
+    Day,
     Distinct,
+    DomainSID,
     ExtensionType,
+    Hours,
     Identifier,
     KeyFingerprint,
+    KeyList,
     Listed,
     Network,
     PatternText,
@@ -35,7 +39,11 @@ from scepra.policy.value import (
     Seconds,
     Suffix,
     Text,
+    Zone,
 )
+
+LONGEST_WINDOW = 31 * 86400.0
+"""Over how long a time new certificates may be counted, in seconds; what has ended is remembered for as long."""
 
 
 class Spec(BaseModel):
@@ -85,6 +93,11 @@ class KeySpec(Spec):
     refuse: Annotated[tuple[KeyFingerprint, ...], Listed, Distinct] = Field(
         (),
         description="Keys that are refused, by the SHA-256 of their SubjectPublicKeyInfo: compromised ones, test keys.",
+    )
+    refuse_file: KeyList = Field(
+        default_factory=frozenset,
+        description="Files of keys that are refused, one a line: 64 hexadecimal digits are the SHA-256 of a"
+        " SubjectPublicKeyInfo, 20 an entry of Debian's openssl-blacklist.",
     )
 
 
@@ -198,7 +211,7 @@ class SANSpec(Spec):
     dns: DNSSpec | None = Field(None, description="DNS names.")
     email: MailboxSpec | None = Field(None, description="Mail addresses.")
     upn: MailboxSpec | None = Field(None, description="Microsoft user principal names.")
-    uri: URISpec | None = Field(None, description="URIs; also the SID of Intune, tag:microsoft.com,2022-09-14:sid:...")
+    uri: URISpec | None = Field(None, description="URIs, but for security identifiers: see the rule microsoft.")
     ip: IPSpec | None = Field(None, description="IP addresses.")
     directory: DirectorySpec | None = Field(None, description="Directory names.")
     registered_id: IdentifierSpec | None = Field(None, description="Registered identifiers.")
@@ -275,6 +288,127 @@ class SourceSpec(Spec):
     )
 
 
+class TimeSpec(Spec):
+    """When requests are accepted; without this rule, at any time."""
+
+    days: Annotated[
+        tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Listed, Field(min_length=1), Distinct
+    ] = Field(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), description="The days of the week.")
+    hours: Hours | None = Field(
+        None,
+        description="The hours of those days, such as 08:00-18:00; 22:00-06:00 begins on one and ends on the next.",
+    )
+    zone: Zone = Field("UTC", description="The time zone of days, hours and dates, such as Europe/Berlin.")
+    not_before: Day | None = Field(None, description="The first day, such as 2026-01-01.")
+    not_after: Day | None = Field(None, description="The last day.")
+
+
+class InfrastructureSpec(Spec):
+    """Names that nobody gets, whatever the other rules allow: of CAs, of domain controllers, of the RA."""
+
+    names: Annotated[tuple[PatternText, ...], Listed, Distinct] = Field(
+        (),
+        description="Patterns that no attribute of the subject and no name of any type may match, in any letter case;"
+        " of addresses with an @, neither part, of URIs, not the host; wildcards must not stand for such a name.",
+    )
+    addresses: Annotated[tuple[Network, ...], Listed] = Field(
+        (), description="Networks that no IP address may be in, and no text that is one."
+    )
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> InfrastructureSpec:
+        if not (self.names or self.addresses):
+            raise ValueError("expected names or addresses")
+        return self
+
+
+class MicrosoftSpec(Spec):
+    """Security identifiers (KB5014754: the extension, or the URI tag:microsoft.com,2022-09-14:sid:...) and UPNs.
+
+    What stands in both places must be equal, and nobody gets one below 1000 in its domain: Administrator has 500.
+    """
+
+    sid: Literal["forbid", "allow", "require", "with-upn"] = Field(
+        "forbid",
+        description="Whether a request may have a security identifier, must have one, or must have one where it has a"
+        " user principal name.",
+    )
+    domains: Annotated[tuple[DomainSID, ...], Listed, Distinct] = Field(
+        (), description="The domains that it must be of, as S-1-5-21- and three numbers; without any, all domains."
+    )
+    upn_matches_cn: StrictBool = Field(
+        False,
+        description="Whether a user principal name must be the common name, or have it before the @; in any letter"
+        " case.",
+    )
+
+    @model_validator(mode="after")
+    def _domains_of_something(self) -> MicrosoftSpec:
+        if self.domains and self.sid == "forbid":
+            raise ValueError("domains are named, but sid is forbid")
+        return self
+
+
+class ValiditySpec(Spec):
+    """How long certificates may be valid, which the CA decides; a longer one is not given to anybody."""
+
+    most: Seconds = Field(gt=0, description="The longest validity, such as 398d.")
+
+
+class LimitSpec(Spec):
+    """How many certificates there may be; requests under way count, and what is refused or has expired does not.
+
+    A renewal takes the place of the certificate that it renews: it is neither counted nor refused.
+    """
+
+    per: Literal["subject", "device", "challenge", "key", "profile"] = Field(
+        description="What is counted by: the same subject, the device that challenges were given to, the same"
+        " challenge, the same key, or the whole profile."
+    )
+    active: Count | None = Field(None, description="How many may be valid or under way at once.")
+    new: Count | None = Field(None, description="How many may be enrolled within a time.")
+    within: Annotated[Seconds, Field(gt=0, le=LONGEST_WINDOW)] | None = Field(
+        None, description="The time that new is about, such as 1h or 1d; 31d at most."
+    )
+    then: Literal["refuse", "hold"] = Field(
+        "refuse", description="Whether what is beyond the limit is refused, or waits until somebody has approved it."
+    )
+
+    @model_validator(mode="after")
+    def _one_number(self) -> LimitSpec:
+        if (self.active is None) is (self.new is None):
+            raise ValueError("expected active or new, exactly one of them")
+        if (self.new is None) is not (self.within is None):
+            raise ValueError("new and within belong together")
+        return self
+
+
+class UniqueSpec(Spec):
+    """Of what there is one only, among what is valid or under way."""
+
+    keys: Literal["profile", "all-profiles"] | None = Field(
+        None,
+        description="Where a public key is certified once only; a renewal that may keep its key is no second time.",
+    )
+    names: Literal["profile", "all-profiles"] | None = Field(
+        None,
+        description="Where a name, common name or alternative, belongs to one key, or to one device that challenges"
+        " were given to.",
+    )
+    takeover: Literal["refuse", "hold"] = Field(
+        "refuse",
+        description="Whether a name that somebody else has is refused, or waits until somebody has approved it.",
+    )
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> UniqueSpec:
+        if self.keys is None and self.names is None:
+            raise ValueError("expected keys or names")
+        if self.takeover == "hold" and self.names is None:
+            raise ValueError("takeover is about names")
+        return self
+
+
 class WhenSpec(Spec):
     """Which requests are held: those that meet every condition that is given; without any, all of them.
 
@@ -312,7 +446,7 @@ class HoldSpec(Spec):
 
 
 class PolicyRule(Spec):
-    """One rule: a mapping with exactly one key."""
+    """One rule: a mapping with exactly one of the keys that name rules, and perhaps its severity."""
 
     key: KeySpec | None = Field(None, description="The keys that may be certified.")
     subject: SubjectSpec | None = Field(None, description="What may stand in the subject.")
@@ -323,19 +457,34 @@ class PolicyRule(Spec):
     key_usage: KeyUsageSpec | None = Field(None, description="The key usages that may be asked for.")
     signature: SignatureSpec | None = Field(None, description="How the request's own signature may be made.")
     source: SourceSpec | None = Field(None, description="Where requests may come from.")
+    time: TimeSpec | None = Field(None, description="When requests are accepted.")
+    infrastructure: InfrastructureSpec | None = Field(None, description="Names that nobody gets.")
+    microsoft: MicrosoftSpec | None = Field(None, description="Security identifiers and user principal names.")
+    validity: ValiditySpec | None = Field(None, description="How long certificates may be valid.")
+    limit: Annotated[tuple[LimitSpec, ...], Listed, Field(min_length=1)] | None = Field(
+        None, description="How many certificates there may be: one limit, or a list of them."
+    )
+    unique: UniqueSpec | None = Field(None, description="Of what there is one only.")
     hold: HoldSpec | None = Field(None, description="Which requests wait until people have approved them.")
+
+    severity: Literal["enforce", "report"] = Field(
+        "enforce",
+        description="Whether what the rule objects to is refused, or only reported in the audit record; what is"
+        " malformed, and powers that no rule names, are refused all the same.",
+    )
 
     @model_validator(mode="after")
     def _one_key(self) -> PolicyRule:
-        if len(self.model_fields_set) != 1 or getattr(self, self.kind) is None:
-            names = ", ".join(name.replace("_", "-") for name in type(self).model_fields)
-            raise ValueError(f"expected a mapping with exactly one of the keys {names}")
+        kinds = self.model_fields_set - {"severity"}
+        if len(kinds) != 1 or getattr(self, self.kind) is None:
+            names = ", ".join(name.replace("_", "-") for name in type(self).model_fields if name != "severity")
+            raise ValueError(f"expected a mapping with exactly one of the keys {names}, and perhaps severity")
         return self
 
     @property
     def kind(self) -> str:
-        """Which of the fields is there."""
-        return next(iter(self.model_fields_set))
+        """Which rule it is."""
+        return next(iter(self.model_fields_set - {"severity"}))
 
 
 def one_of_each(rules: tuple[PolicyRule, ...]) -> tuple[PolicyRule, ...]:

@@ -7,6 +7,7 @@ one step whatever the pattern, so that matching takes time linear in a text of a
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass, field
 
 from scepra.policy.expression import Choice, Class, Expression, PatternError, Reader, Sequence
@@ -14,6 +15,7 @@ from scepra.policy.expression import Choice, Class, Expression, PatternError, Re
 LONGEST_TEXT = 2048
 MAX_POSITIONS = 512
 _CACHED = 4096
+_LABEL = string.ascii_letters + string.digits + "-"
 _PRINTABLE = [chr(code) for code in range(32, 127)]
 
 
@@ -155,6 +157,19 @@ class Pattern:
                     reach.clear()
                 following = reach[state] = self._following(state)
             reachable = following
+        return bool(state & self._accepting)
+
+    def matches_below(self, suffix: str) -> bool:
+        """Whether it matches some DNS label followed by *suffix*: a name that ``*`` before it would stand for."""
+        label = 0
+        for character in _LABEL:
+            label |= self._mask(character)
+        state, grown = 0, self._start & label
+        while grown != state:
+            state = grown
+            grown |= self._following(state) & label
+        for character in suffix:
+            state = self._following(state) & self._mask(character)
         return bool(state & self._accepting)
 
     def matches_everything(self) -> bool:

@@ -9,6 +9,7 @@ from scepra.scep.csr import CARRIERS, TEMPLATE, TEMPLATE_NAME
 from scepra.scep.name import SHORT_NAMES
 
 APPLICATION_POLICIES = oid.encode("1.3.6.1.4.1.311.21.10")
+SECURITY_IDENTIFIER = oid.encode("1.3.6.1.4.1.311.25.2")
 
 ATTRIBUTE_TYPES: Mapping[str, bytes] = {name: content for content, name in SHORT_NAMES.items()}
 
@@ -54,6 +55,7 @@ ATTRIBUTES: Mapping[str, bytes] = {
         ("osVersion", "1.3.6.1.4.1.311.13.2.3"),
         ("enrollmentCSP", "1.3.6.1.4.1.311.13.2.2"),
         ("requestClientInfo", "1.3.6.1.4.1.311.21.20"),
+        ("enrollmentNameValuePair", "1.3.6.1.4.1.311.13.2.1"),
     )
 }
 
@@ -74,8 +76,40 @@ PURPOSES: Mapping[str, bytes] = {
         ("smartcardLogon", "1.3.6.1.4.1.311.20.2.2"),
         ("certificateRequestAgent", "1.3.6.1.4.1.311.20.2.1"),
         ("anyExtendedKeyUsage", "2.5.29.37.0"),
+        ("pkinitClientAuth", "1.3.6.1.5.2.3.4"),
+        ("pkinitKDC", "1.3.6.1.5.2.3.5"),
+        ("caExchange", "1.3.6.1.4.1.311.21.5"),
+        ("keyRecoveryAgent", "1.3.6.1.4.1.311.21.6"),
+        ("encryptedFileSystem", "1.3.6.1.4.1.311.10.3.4"),
+        ("fileRecovery", "1.3.6.1.4.1.311.10.3.4.1"),
+        ("microsoftTrustListSigning", "1.3.6.1.4.1.311.10.3.1"),
+        ("qualifiedSubordination", "1.3.6.1.4.1.311.10.3.10"),
+        ("directoryServiceEmailReplication", "1.3.6.1.4.1.311.21.19"),
+        ("kernelModeCodeSigning", "1.3.6.1.4.1.311.61.1.1"),
     )
 }
+
+POWERFUL: Mapping[bytes, str] = {
+    PURPOSES[name]: said
+    for name, said in (
+        ("anyExtendedKeyUsage", "certificates for every purpose"),
+        ("certificateRequestAgent", "certificates that may request others in anyone's name"),
+        ("smartcardLogon", "certificates to log on to Windows with"),
+        ("pkinitClientAuth", "certificates to log on to Kerberos with"),
+        ("pkinitKDC", "certificates of Kerberos servers"),
+        ("codeSigning", "certificates that sign programs"),
+        ("kernelModeCodeSigning", "certificates that sign programs"),
+        ("timeStamping", "certificates that say when something was signed"),
+        ("OCSPSigning", "certificates that say which others are revoked"),
+        ("caExchange", "certificates of CAs, to which keys are sent"),
+        ("keyRecoveryAgent", "certificates that open others' archived keys"),
+        ("fileRecovery", "certificates that open others' files"),
+        ("microsoftTrustListSigning", "certificates that say whom to trust"),
+        ("qualifiedSubordination", "certificates that make CAs"),
+        ("directoryServiceEmailReplication", "certificates of domain controllers"),
+    )
+}
+"""Purposes whose holder may act for others: refused unless each is named, whatever else a profile only reports."""
 
 ALWAYS_ALLOWED_ATTRIBUTES = CARRIERS | {oid.CHALLENGE_PASSWORD}
 """What other rules, and the challenge, decide about."""

@@ -4,24 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Protocol
 
 from scepra.enrolment import Credential, Hold, Violation
-from scepra.scep.csr import CertificationRequest
+from scepra.scep.algorithm import Digest
+from scepra.scep.certificate import Extension
+from scepra.scep.csr import Attribute, BasicConstraints
+from scepra.scep.name import GeneralName, Name
+from scepra.scep.publickey import PublicKeyInfo
+
+
+class Contents(Protocol):
+    """What rules see of a request, or of the certificate that was issued for it, by the names that
+    :class:`~scepra.scep.csr.CertificationRequest` has for it."""
+
+    @property
+    def subject(self) -> Name: ...
+
+    @property
+    def public_key(self) -> PublicKeyInfo: ...
+
+    @property
+    def attributes(self) -> tuple[Attribute, ...]: ...
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]: ...
+
+    @property
+    def carrier(self) -> bytes | None: ...
+
+    @property
+    def alternative_names(self) -> tuple[GeneralName, ...]: ...
+
+    @property
+    def key_usage(self) -> frozenset[str] | None: ...
+
+    @property
+    def extended_key_usage(self) -> tuple[bytes, ...] | None: ...
+
+    @property
+    def basic_constraints(self) -> BasicConstraints | None: ...
+
+    @property
+    def templates(self) -> tuple[str, ...]: ...
+
+    @property
+    def signature_digest(self) -> Digest | None: ...
 
 
 class Request(Protocol):
-    """What rules see of an enrolment: the CSR, how its signer stands to it, and the client's IP address as text
-    (AC-011)."""
+    """What rules see of an enrolment: what is asked for, how its signer stands to it, the client's IP address as text
+    (AC-011), and when it came in, UTC."""
 
     @property
-    def csr(self) -> CertificationRequest: ...
+    def csr(self) -> Contents: ...
 
     @property
     def credential(self) -> Credential: ...
 
     @property
     def source(self) -> str: ...
+
+    @property
+    def received(self) -> datetime: ...
 
 
 class Rule(Protocol):
@@ -39,14 +85,34 @@ class Rule(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Reporting:
+    """A rule whose objections are reported and refuse nothing, unless they are structural."""
+
+    rule: Rule
+
+    @property
+    def name(self) -> str:
+        """The rule's."""
+        return self.rule.name
+
+
+@dataclass(frozen=True, slots=True)
 class RuleReport:
-    """What one rule looked at and said; ``hold`` is what it makes the request wait for, if it does."""
+    """What one rule looked at and said.
+
+    ``hold`` is what it makes the request wait for, if it does; ``reported`` whether it has objections, or would make
+    the request wait, and only reports that.
+    """
 
     rule: str
     looked_at: str
     said: str
     ok: bool
     hold: Hold | None = None
+    reported: bool = False
 
+
+Rules = tuple[Rule | Reporting, ...]
+"""The rules of a profile, those that only report wrapped."""
 
 NOT_NAMED = "no rule names it"

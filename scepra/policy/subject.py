@@ -63,7 +63,8 @@ class NameCheck:
                 yield Violation(rule, f"{path}.{short}", "is required and not there")
         for value in values:
             if sentence := self._object(value):
-                yield Violation(rule, f"{path}.{value.type_name}", sentence)
+                malformed = value.text is None or not value.text.isprintable()
+                yield Violation(rule, f"{path}.{value.type_name}", sentence, structural=malformed)
         for repeated, times in count.items():
             if times > 1 and repeated not in self._repeat:
                 short = next(value.type_name for value in values if value.oid == repeated)
@@ -103,7 +104,7 @@ class Subject:
         if csr.subject.rdns:
             yield from self._check.check(self.name, "subject", csr.subject)
         elif not csr.alternative_names:
-            yield Violation(self.name, "subject", "is empty, and there is no other name")
+            yield Violation(self.name, "subject", "is empty, and there is no other name", structural=True)
         elif not self._may_be_empty:
             yield Violation(self.name, "subject", "is empty")
 

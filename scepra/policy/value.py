@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
+from datetime import date
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +20,7 @@ from pydantic import (
     PlainSerializer,
     StrictInt,
     StrictStr,
+    ValidationInfo,
     WithJsonSchema,
 )
 from pydantic_core import CoreSchema, core_schema
@@ -30,6 +35,12 @@ T = TypeVar("T")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # A century: dates can still be reckoned with it.
 LONGEST = 36500 * 86400.0
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-4]):([0-5][0-9])")
+_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
+_DOMAIN_SID = re.compile(r"S-1-5-21(?:-(?:0|[1-9][0-9]{0,9})){3}")
+_LISTED_KEY = re.compile(r"[0-9a-f]{64}|[0-9a-f]{20}")
+_LARGEST_LIST = 64 * 1024 * 1024
 _DURATION = re.compile(r"(0|[1-9][0-9]{0,8})(ms|s|m|h|d)")
 
 
@@ -55,7 +66,7 @@ def format_duration(seconds: float) -> str:
 
 
 class _Listed:
-    """Lets one text stand for a list of it."""
+    """Lets one text, or one mapping, stand for a list of it."""
 
     @staticmethod
     def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -68,7 +79,7 @@ class _Listed:
 
 
 def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
+    return (value,) if isinstance(value, str | Mapping) else value
 
 
 def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
@@ -154,6 +165,8 @@ def _extension(text: str) -> str:
         )
     if content in register.TEMPLATE_SELECTORS:
         raise ValueError("a template selector is allowed by its value only: name the template under templates")
+    if content == register.SECURITY_IDENTIFIER:
+        raise ValueError("a security identifier is allowed by its value only: by the rule microsoft")
     return name
 
 
@@ -165,6 +178,65 @@ def _attribute(text: str) -> str:
     if content in register.TEMPLATE_SELECTORS:
         raise ValueError("a template selector is an extension, not an attribute; see extensions, templates")
     return name
+
+
+def _date(value: Any) -> Any:
+    if isinstance(value, str) and _DATE.fullmatch(value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass
+    elif isinstance(value, date):
+        return value
+    raise ValueError("expected a date such as 2026-12-31")
+
+
+def _hours(text: str) -> str:
+    match = _HOURS.fullmatch(text)
+    if match is None or (match[3] == "24" and match[4] != "00"):
+        raise ValueError("expected hours such as 08:00-18:00, or 22:00-06:00 over midnight; a day ends at 24:00")
+    return text
+
+
+def _zone(text: str) -> str:
+    # Only names, never a path: zoneinfo would look for it among files.
+    if not _ZONE.fullmatch(text):
+        raise ValueError("expected a time zone such as Europe/Berlin, or UTC")
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("there is no such time zone on this machine; expected one such as Europe/Berlin") from None
+    return text
+
+
+def _domain_sid(text: str) -> str:
+    if not _DOMAIN_SID.fullmatch(text):
+        raise ValueError("expected the security identifier of a domain, S-1-5-21- and three numbers")
+    return text
+
+
+def _fingerprints(value: Any, info: ValidationInfo) -> Any:
+    """The entries of the files, which are looked for where the policy's own file is."""
+    if isinstance(value, frozenset):
+        return value
+    found: set[str] = set()
+    for name in _listed(value) if isinstance(value, str | list | tuple) else (None,):
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise ValueError("expected the path of a file, or a list of them")
+        path = getattr(info.context, "base", Path()) / name
+        try:
+            with path.open("rb") as file:
+                content = file.read(_LARGEST_LIST + 1)
+        except OSError as error:
+            raise ValueError(f"{name} cannot be read: {os.strerror(error.errno or 0)}") from None
+        if len(content) > _LARGEST_LIST:
+            raise ValueError(f"{name} has more than {_LARGEST_LIST} octets")
+        for number, line in enumerate(content.decode("latin-1").splitlines(), 1):
+            text = line.partition("#")[0].strip().lower().removeprefix("sha256:")
+            if text and not _LISTED_KEY.fullmatch(text):
+                raise ValueError(f"{name}, line {number}: expected 64 or 20 hexadecimal digits, or a # and a remark")
+            found.add(text)
+    return frozenset(found - {""})
 
 
 Text = Annotated[StrictStr, Field(min_length=1)]
@@ -190,3 +262,14 @@ AttributeType = Annotated[StrictStr, AfterValidator(_named(register.ATTRIBUTE_TY
 ExtensionType = Annotated[StrictStr, AfterValidator(_extension)]
 RequestAttribute = Annotated[StrictStr, AfterValidator(_attribute)]
 Purpose = Annotated[StrictStr, AfterValidator(_named(register.PURPOSES))]
+Day = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
+Hours = Annotated[StrictStr, AfterValidator(_hours)]
+Zone = Annotated[StrictStr, AfterValidator(_zone)]
+DomainSID = Annotated[StrictStr, AfterValidator(_domain_sid)]
+KeyList = Annotated[
+    frozenset[str],
+    BeforeValidator(_fingerprints),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+    PlainSerializer(sorted, return_type=list, when_used="json"),
+]
+"""Keys of files: 64 hexadecimal digits are the SHA-256 of a SubjectPublicKeyInfo, 20 an entry of openssl-blacklist."""

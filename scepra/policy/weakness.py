@@ -1,8 +1,12 @@
-"""RSA moduli that are known to be factored easily (AC-086), in the way of Boulder's goodkey."""
+"""Keys that are known to be broken (AC-086), in the way of Boulder's goodkey: moduli that are factored easily, and how
+others' lists of keys name them."""
 
 from __future__ import annotations
 
+import hashlib
 from math import gcd, isqrt, prod
+
+from scepra.scep.publickey import PublicKeyInfo
 
 _LARGEST_PRIME = 751
 _PRIMES = [n for n in range(2, _LARGEST_PRIME + 1) if all(n % d for d in range(2, isqrt(n) + 1))]
@@ -28,6 +32,19 @@ def weakness(modulus: int) -> str | None:
     if _has_close_factors(modulus):
         return "has two factors that are close to each other"
     return None
+
+
+def listed(key: PublicKeyInfo) -> frozenset[str]:
+    """How lists name a key, in lower-case hexadecimal digits.
+
+    64 of them are the SHA-256 of its SubjectPublicKeyInfo. Debian's openssl-blacklist has 20 for an RSA key: the last
+    of the SHA-1 of what ``openssl rsa -noout -modulus`` prints (openssl-vulnkey(1)).
+    """
+    names = {key.sha256.hex()}
+    if key.modulus is not None:
+        printed = f"Modulus={key.modulus:X}\n".encode("ascii")
+        names.add(hashlib.sha1(printed, usedforsecurity=False).hexdigest()[20:])
+    return frozenset(names)
 
 
 def _has_close_factors(modulus: int) -> bool:

@@ -58,6 +58,46 @@ class BasicConstraints:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownExtensions:
+    """What the extensions say that are read here, by the names that :class:`CertificationRequest` has for it."""
+
+    alternative_names: tuple[GeneralName, ...]
+    key_usage: frozenset[str] | None
+    extended_key_usage: tuple[bytes, ...] | None
+    basic_constraints: BasicConstraints | None
+    templates: tuple[str, ...]
+
+    @classmethod
+    def read(cls, extensions: tuple[Extension, ...], *, strict: bool = True) -> KnownExtensions:
+        """Read them; a value that cannot be read is never "no value" (AC-068).
+
+        Args:
+            strict: whether their values must be DER.
+
+        Raises:
+            ScepError: one is repeated, or cannot be read.
+        """
+        if len({extension.oid for extension in extensions}) != len(extensions):
+            raise Malformed("an extension that is repeated")
+        known = {
+            extension.oid: der.parse(extension.value, strict=strict)
+            for extension in extensions
+            if extension.oid in _KNOWN
+        }
+        names = known.get(oid.SUBJECT_ALT_NAME)
+        usage = known.get(oid.KEY_USAGE)
+        extended = known.get(oid.EXTENDED_KEY_USAGE)
+        constraints = known.get(oid.BASIC_CONSTRAINTS)
+        return cls(
+            () if names is None else parse_general_names(names),
+            None if usage is None else _key_usage(usage),
+            None if extended is None else tuple([purpose.oid() for purpose in extended.sequence(1)]),
+            None if constraints is None else _basic_constraints(constraints),
+            _templates(known),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CertificationRequest:
     """A request that has exactly one reading.
 
@@ -114,12 +154,8 @@ class CertificationRequest:
         attributes = _attributes(parts[3]) if len(parts) == 4 else {}
         carrier = _carrier(attributes)
         extensions = parse_extensions(_only(attributes[carrier])) if carrier is not None else ()
-        known = _known(extensions)
+        known = KnownExtensions.read(extensions)
         challenge = attributes.get(oid.CHALLENGE_PASSWORD)
-        names = known.get(oid.SUBJECT_ALT_NAME)
-        usage = known.get(oid.KEY_USAGE)
-        extended = known.get(oid.EXTENDED_KEY_USAGE)
-        constraints = known.get(oid.BASIC_CONSTRAINTS)
         algorithm, parameters = _algorithm(outer[1])
         return cls(
             der=encoding,
@@ -134,11 +170,11 @@ class CertificationRequest:
             extensions=extensions,
             carrier=carrier,
             challenge_password=None if challenge is None else _challenge(_only(challenge), trailing_nul),
-            alternative_names=() if names is None else parse_general_names(names),
-            key_usage=None if usage is None else _key_usage(usage),
-            extended_key_usage=None if extended is None else tuple([purpose.oid() for purpose in extended.sequence(1)]),
-            basic_constraints=None if constraints is None else _basic_constraints(constraints),
-            templates=_templates(known),
+            alternative_names=known.alternative_names,
+            key_usage=known.key_usage,
+            extended_key_usage=known.extended_key_usage,
+            basic_constraints=known.basic_constraints,
+            templates=known.templates,
             signature_algorithm=algorithm,
             signature_parameters=parameters,
             signature_digest=_digest(public_key, algorithm, parameters),
@@ -248,15 +284,6 @@ _KNOWN = frozenset(
         TEMPLATE,
     )
 )
-
-
-def _known(extensions: tuple[Extension, ...]) -> dict[bytes, Node]:
-    """The values of the extensions that are read here; a value that cannot be read is never "no value" (AC-068)."""
-    if len({extension.oid for extension in extensions}) != len(extensions):
-        raise Malformed("an extension that is repeated")
-    return {
-        extension.oid: der.parse(extension.value, strict=True) for extension in extensions if extension.oid in _KNOWN
-    }
 
 
 def _key_usage(node: Node) -> frozenset[str]:

@@ -148,6 +148,16 @@ class Name:
         """Whether both are the same name by RFC 5280, 7.1: letter case, spacing and string type do not matter."""
         return self.der == other.der or (len(self.rdns) == len(other.rdns) and _prepared(self) == _prepared(other))
 
+    @property
+    def canonical(self) -> bytes:
+        """Octets that are the same for names that match, and for no others."""
+        return der.sequence(
+            *(
+                der.tlv(der.SET, *(der.sequence(der.oid(kind), der.tlv(tag, text)) for kind, tag, text in rdn))
+                for rdn in _prepared(self)
+            )
+        )
+
     def __str__(self) -> str:
         """Like RFC 4514, most specific first; for people, never to be parsed or matched."""
         return ",".join("+".join(map(str, rdn)) for rdn in reversed(self.rdns))

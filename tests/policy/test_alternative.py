@@ -12,6 +12,7 @@ from tests import csrs
 from tests.csrs import CN, dns, name, other, san, upn, value, with_extensions
 from tests.policy.sample import EMPTY_SUBJECT, judged, objected
 
+URN = "urn:device:1104"
 SID = "tag:microsoft.com,2022-09-14:sid:S-1-5-21-1-2-3-1104"
 DNS = {"suffix": "corp.example"}
 
@@ -267,16 +268,16 @@ def test_undecodable_principal_name() -> None:
 @pytest.mark.parametrize(
     ("text", "accepted"),
     [
-        (SID, True),
-        (SID + "\n", False),
-        ("x" + SID, False),
-        ("tag:microsoft.com,2022-09-14:sid:S-1-5-21-1-2-3-500", False),
+        (URN, True),
+        (URN + "\n", False),
+        ("x" + URN, False),
+        ("urn:device:5", False),
     ],
 )
 @pytest.mark.proves("P10-11", "AC-071")
 def test_uris(text: str, accepted: bool) -> None:
-    """URIs match in full: Intune's SID with its comma, and no other SID."""
-    spec = {"match": r"tag:microsoft\.com,2022-09-14:sid:S-1-5-21-1-2-3-11\d\d"}
+    """URIs match in full."""
+    spec = {"match": r"urn:device:11\d\d"}
     assert refusals(uri(text), uri=spec) == ([] if accepted else ["san.uri[0]"])
 
 

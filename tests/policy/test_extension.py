@@ -109,7 +109,7 @@ def test_name_value_pairs(pair: str) -> None:
     content = der.sequence(*(der.tlv(der.BMP_STRING, text.encode("utf-16-be")) for text in (pair, "x")))
     encoding = build(attribute("1.3.6.1.4.1.311.13.2.1", content))
     harmless = {"attributes": {"allow": ["osVersion", "enrollmentCSP", "requestClientInfo"]}}
-    assert objected(encoding, harmless) == ["attributes.1.3.6.1.4.1.311.13.2.1"]
+    assert objected(encoding, harmless) == ["attributes.enrollmentNameValuePair"]
 
 
 @pytest.mark.proves("P10-06", "AC-082")

@@ -32,7 +32,7 @@ OPEN: list[dict[str, Any]] = [
 def decided(encoding: bytes, hold: dict[str, Any], **options: Any) -> Decision:
     """What is decided about a request to which nobody objects."""
     rules = build_rules(policy(*OPEN, {"hold": hold}))
-    return decide(rules, Asked(CertificationRequest.parse(encoding), **options))
+    return decide(rules, Asked(CertificationRequest.parse(encoding), **options)).decision
 
 
 def held(encoding: bytes, when: dict[str, Any], **options: Any) -> bool:
@@ -163,7 +163,7 @@ def test_the_explanation_of_a_hold() -> None:
     *others, report = explain(rules, Asked(CertificationRequest.parse(named)))
     assert report.looked_at == conditions.format("yes")
     assert (report.said, report.ok) == ("waits for two approvals by different people, 36h at most", True)
-    assert report.hold == decide(rules, Asked(CertificationRequest.parse(named)))
+    assert report.hold == decide(rules, Asked(CertificationRequest.parse(named))).decision
     assert all(other.hold is None for other in others)
 
     everything = build_rules(policy(*OPEN, {"hold": {}}))

@@ -56,9 +56,9 @@ def test_closed_policy() -> None:
         ({"san": {"directory": {"allow": ["CN"]}}}, "san.directory.allow.0", "CN may have any text"),
         ({"san": {"other": {"allow": ["1.2.3"]}}}, "san.other", "the values of other names are not looked at"),
         (
-            {"extensions": {"allow": ["ntdsCaSecurity"]}},
+            {"extensions": {"allow": ["tlsFeature"]}},
             "extensions.allow.0",
-            "ntdsCaSecurity is allowed with any value",
+            "tlsFeature is allowed with any value",
         ),
         ({"extensions": {"allow": ["1.2.3"]}}, "extensions.allow.0", "1.2.3 is allowed with any value"),
         ({"eku": {"allow": ["clientAuth", "2.5.29.37.0"]}}, "eku.allow.1", "certificates for every purpose"),
