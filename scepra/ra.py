@@ -26,7 +26,8 @@ from scepra.enrolment import ChallengeRefused, EnrolmentRequest
 from scepra.errors import FailInfo, ProviderError, Refused, ScepError, StoreError, UpstreamError
 from scepra.forwarding import Forwarding
 from scepra.judgement import Judgement, judge
-from scepra.policy import Rule
+from scepra.policy import Rules
+from scepra.policy.claim import bounds
 from scepra.reception import Asker, Reception, receive, receive_poll
 from scepra.recording import Entry, build_intent, routes
 from scepra.renewal import RenewalRules
@@ -38,7 +39,7 @@ from scepra.scep.identity import Keyring
 from scepra.scep.message import Answer, MessageType, PKIMessage, PKIStatus, build_cert_rep, seal_answer
 from scepra.store import challenges, intents, outcomes
 from scepra.store.holding import Room
-from scepra.store.intents import Full, Recorded, Taken
+from scepra.store.intents import Exceeded, Full, Recorded, Taken
 from scepra.store.rows import Corrupt
 from scepra.transaction import State, Transaction, request_identity, route
 from scepra.upstream.client import Upstream
@@ -62,7 +63,7 @@ class RegistrationAuthority:
     profile: model.Profile
     keyring: Keyring
     provider: ChallengeProvider
-    rules: tuple[Rule, ...]
+    rules: Rules
     policy_version: str
     renewal: RenewalRules | None
     forwarding: Forwarding
@@ -176,6 +177,7 @@ class RegistrationAuthority:
         judgement = await self._judge(message, reception, record.source)
         if judgement.credential_id is not None:
             record.challenge = judgement.credential_id
+        record.reported = tuple(map(str, judgement.reported))
         if isinstance(judgement.verdict, ChallengeRefused):
             self.admission.wrong(self.name, record.source)
         if judgement.refused:
@@ -193,6 +195,7 @@ class RegistrationAuthority:
                 reception,
                 judgement,
                 self.policy_version,
+                bounds(self.rules),
                 self._room(record.source),
                 obstacle,
             )
@@ -207,6 +210,10 @@ class RegistrationAuthority:
             log.warn("{credential}: {reason}", credential=recorded.credential, reason=recorded.reason)
             reasons = (f"challenge: {recorded.reason}",)
             return self._refuse(message, record, reasons, FailInfo.BAD_REQUEST, reception)
+        record.reported += tuple(map(str, recorded.reported))
+        if isinstance(recorded, Exceeded):
+            exceeded = tuple(map(str, recorded.violations))
+            return self._refuse(message, record, exceeded, FailInfo.BAD_REQUEST, reception)
         after = recorded.transaction if recorded.new else await self._settled(recorded.transaction)
         return await self._tell(message, reception, after, record, reception.csr)
 
@@ -284,7 +291,7 @@ class RegistrationAuthority:
         held = self.profile.held
         return Room(held.requests, held.per_address, held.octets, self.admission.place(source))
 
-    async def _begin(self, entry: Entry, record: Record) -> Recorded | Taken | Full:
+    async def _begin(self, entry: Entry, record: Record) -> Recorded | Taken | Full | Exceeded:
         """Record a request, and send it if it can be sent now; the transaction is then as it is afterwards."""
         csr, begun = entry.reception.csr, self.forwarding.reactor.seconds()
         signing = await self.forwarding.signer.identity(csr.subject.der, self.now())

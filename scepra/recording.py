@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from scepra.audit import Record
-from scepra.enrolment import ChallengeAccepted
+from scepra.enrolment import ChallengeAccepted, Credential
 from scepra.errors import UpstreamError
 from scepra.forwarding import Forwarding
 from scepra.judgement import Judgement
+from scepra.policy.claim import Bound, claims
 from scepra.reception import Reception
 from scepra.scep.message import PKIMessage
+from scepra.store.claims import Claimant
 from scepra.store.holding import Room
 from scepra.store.intents import Intent, new_id
 from scepra.transaction import State, route, upstream_transaction_id
@@ -22,7 +24,7 @@ from scepra.upstream.signer import Signing
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A request that may be forwarded: where it came in, what it is known by again, what was decided by which policy,
-    how much may wait for people, and why it cannot be sent at once, if it cannot."""
+    what may not be exceeded by it, how much may wait for people, and why it cannot be sent at once, if it cannot."""
 
     profile: str
     upstream: str
@@ -32,6 +34,7 @@ class Entry:
     reception: Reception
     judgement: Judgement
     policy: str
+    bounds: tuple[Bound, ...]
     room: Room
     obstacle: UpstreamError | None
 
@@ -65,6 +68,7 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
     """
     reception, hold, state = entry.reception, entry.judgement.hold, entry.state
     verdict = entry.judgement.verdict
+    device = verdict.device if isinstance(verdict, ChallengeAccepted) else ""
     csr, now = reception.csr, forwarding.now()
     digest = hashlib.sha256(csr.der).digest()
     lease_ends = now + forwarding.lease if state is State.SENDING else None
@@ -102,7 +106,7 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
         "reason": entry.reason,
         "attention": "",
         "approvals": hold.approvals if hold is not None else 0,
-        "device": verdict.device if isinstance(verdict, ChallengeAccepted) else "",
+        "device": device,
         "notify": list(verdict.notify) if isinstance(verdict, ChallengeAccepted) else [],
         "policy": entry.policy,
         "neighbourhood": entry.room.neighbourhood,
@@ -116,4 +120,14 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
         lease_ends,
         stored.known(),
         entry.room,
+        _claimant(entry, device),
     )
+
+
+def _claimant(entry: Entry, device: str) -> Claimant:
+    """What a request stands for, and which certificate it renews."""
+    reception = entry.reception
+    renews = reception.credential is Credential.RENEWAL
+    challenge = None if renews else entry.judgement.credential_id
+    found = claims(reception.csr, entry.profile, device=device, challenge=challenge)
+    return Claimant(found, entry.bounds, bytes.fromhex(reception.signer.fingerprint()) if renews else None)

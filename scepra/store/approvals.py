@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from scepra.errors import FailInfo
+from scepra.store.claims import drop
 from scepra.store.intents import get
 from scepra.store.rows import COLUMNS, note, read
 from scepra.store.tables import approvals, transactions
@@ -168,6 +169,8 @@ def say(
         values |= {"next_at": now, "expires": None} if approve else {"fail_info": int(FailInfo.BAD_REQUEST)}
     # First of all: the fence keeps two people, at two processes, from both being the first of two.
     changed = _change(connection, found, state, values)
+    if state is State.REFUSED:
+        drop(connection, found.id)
     connection.execute(
         sa.insert(approvals).values(
             transaction=transaction, person=person, approved=approve, why=why, shown=shown_digest, given=now

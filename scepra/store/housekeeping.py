@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from scepra.config.store import Retention
 from scepra.errors import FailInfo
+from scepra.policy.model import LONGEST_WINDOW
+from scepra.store.claims import drop
 from scepra.store.rows import Insert, note
 from scepra.store.tables import (
     Moment,
@@ -20,9 +22,9 @@ from scepra.store.tables import (
     audit,
     certificates,
     challenges,
+    claims,
     clock,
     drivers,
-    gates,
     notices,
     reservations,
     routes,
@@ -98,6 +100,7 @@ def expire(connection: sa.Connection, now: datetime) -> list[str]:
             )
         )
         if changed.rowcount:
+            drop(connection, row.id)
             note(connection, row.id, Event.EXPIRED.value, now, {"reason": reason, "was": row.state})
             ended.append(row.id)
     return ended
@@ -125,7 +128,7 @@ def sweep(connection: sa.Connection, retention: Retention, now: datetime) -> Swe
         (certificates, certificates.c.ends, retention.certificates),
         (reservations, reservations.c.made, retention.challenges),
         (challenges, challenges.c.expires, retention.challenges),
-        (gates, gates.c.passed, retention.transactions),
+        (claims, claims.c.ends, LONGEST_WINDOW),
         (audit, audit.c.at, retention.audit),
     ):
         counts[table.name] = _delete(connection, table, column < now - timedelta(seconds=kept))

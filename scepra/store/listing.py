@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from scepra.errors import FailInfo
 from scepra.store.approvals import NotPossible
+from scepra.store.claims import drop
 from scepra.store.intents import get
 from scepra.store.rows import COLUMNS, Corrupt, note, read
 from scepra.store.tables import audit, transactions
@@ -194,5 +195,7 @@ def _act(
     ).first()
     if row is None:
         raise NotPossible(f"{transaction} was changed at the same moment: look at it again")
+    if state is State.REFUSED:
+        drop(connection, transaction)
     note(connection, transaction, event.value, now, {"person": person, "why": why, "was": found.state.value})
     return read(row)

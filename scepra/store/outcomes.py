@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from scepra.errors import FailInfo
 from scepra.scep.certificate import Certificate
+from scepra.store import claims
 from scepra.store.rows import Insert, note
 from scepra.store.tables import certificates, transactions
 from scepra.transaction import Event, State, Transaction, follow
@@ -88,6 +89,10 @@ def apply(connection: sa.Connection, held: Transaction, outcome: Outcome, now: d
     }
     if connection.execute(_APPLY, values | where).rowcount != 1:
         return None
+    if believed is not None:
+        claims.keep(connection, held.id, believed, now)
+    elif state is State.REFUSED:
+        claims.drop(connection, held.id)
     if state is not held.state:
         note(connection, held.id, event.value, now, outcome.record or {"reason": reason})
     return after

@@ -171,7 +171,9 @@ claims = sa.Table(
     sa.Column("made", Moment, nullable=False),
     # When the certificate ends; None while there is none yet. What was refused claims nothing.
     sa.Column("ends", Moment, index=True),
-    sa.Index("claims_value", "kind", "value"),
+    # Of a renewal, the transaction of the certificate that it renews, empty if that is not known; None: of all else.
+    sa.Column("replaces", sa.String(16)),
+    sa.Index("claims_value", "kind", "value", "made"),
 )
 """What requests under way and certificates that are valid stand for, so that it can be counted and kept unique."""
 
@@ -179,9 +181,9 @@ gates = sa.Table(
     "gates",
     metadata,
     sa.Column("gate", DIGEST, primary_key=True),
-    sa.Column("passed", Moment, nullable=False, index=True),
 )
-"""Rows that are locked while what they stand for is counted: two requests never count each other out (DR-7)."""
+"""Rows that are made, and so locked, while what they stand for is counted, and taken away in the same commit: two
+requests never count each other out (DR-7)."""
 
 notices = sa.Table(
     "notices",

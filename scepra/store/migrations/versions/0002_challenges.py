@@ -103,14 +103,13 @@ def _claims() -> None:
         sa.Column("public_key", sa.LargeBinary(length=32), nullable=False),
         sa.Column("made", sa.BigInteger(), nullable=False),
         sa.Column("ends", sa.BigInteger(), nullable=True),
+        sa.Column("replaces", sa.String(length=16), nullable=True),
         sa.PrimaryKeyConstraint("transaction", "kind", "value"),
     )
     op.create_index(op.f("ix_claims_ends"), "claims", ["ends"], unique=False)
-    op.create_index("claims_value", "claims", ["kind", "value"], unique=False)
+    op.create_index("claims_value", "claims", ["kind", "value", "made"], unique=False)
     op.create_table(
         "gates",
         sa.Column("gate", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("passed", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("gate"),
     )
-    op.create_index(op.f("ix_gates_passed"), "gates", ["passed"], unique=False)
