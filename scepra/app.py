@@ -294,6 +294,11 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
             upstreams[name],
             signers[name],
             IssuanceRules(frozenset(each.tolerate)),
+            {
+                served: policy.build_issued(profile.policy, each.tolerate)
+                for served, profile in settings.profiles.items()
+                if profile.upstream == name
+            },
             keyrings,
             ground.database,
             ground.vault,
@@ -369,10 +374,10 @@ def _limits(limits: model.Limits, processes: int) -> Limits:
 def _longest(settings: model.Config, upstream: str) -> float:
     """How long a request for an upstream may wait, for people and for the CA, in seconds."""
     holds = [
-        rule.hold.expires
+        patience
         for profile in settings.profiles.values()
         for rule in profile.policy
-        if profile.upstream == upstream and rule.hold is not None
+        if profile.upstream == upstream and (patience := rule.patience) is not None
     ]
     return settings.upstreams[upstream].queue.give_up_after + max(holds, default=0.0)
 

@@ -7,7 +7,7 @@ reconciler alike.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,8 +17,11 @@ from twisted.logger import Logger
 
 from scepra.audit import Record
 from scepra.config import model
+from scepra.enrolment import Reject, Violation
 from scepra.errors import FailInfo, ScepError, StoreError, UpstreamError
 from scepra.issuance import IssuanceRules
+from scepra.policy import Judged, Rules, build_issued, decide
+from scepra.policy.issued import IssuedContents, IssuedRequest
 from scepra.scep.certificate import Certificate
 from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
 from scepra.scep.csr import CertificationRequest
@@ -51,14 +54,16 @@ class Forwarding:
     """The way to one CA.
 
     ``settings`` is the upstream's section of the configuration; ``signer`` signs to it, ``issuance`` judges what it
-    issues, by the time of day only while that agrees with the RA's own certificates in ``keyrings``; ``owner`` names
-    this process in leases; ``now`` is the time in UTC, ``reactor`` the clock that nobody sets.
+    issues, by the time of day only while that agrees with the RA's own certificates in ``keyrings``; so do the
+    ``policies`` of the profiles that it serves, by their names: where there is none, nothing is accepted; ``owner``
+    names this process in leases; ``now`` is the time in UTC, ``reactor`` the clock that nobody sets.
     """
 
     settings: model.Upstream
     upstream: Upstream
     signer: UpstreamSigner
     issuance: IssuanceRules
+    policies: Mapping[str, Rules]
     keyrings: tuple[Keyring, ...]
     database: Database
     vault: Vault
@@ -153,7 +158,7 @@ class Forwarding:
         except ScepError as error:
             return Outcome(Event.REFUSED, self._later(held, SOON), error.reason, error.reason, error.fail_info)
         record.upstream_status = rep.status.name
-        outcome = self._believe(rep, view, errand)
+        outcome = self._believe(rep, view, errand, record)
         if outcome.certificate is not None:
             record.serial = f"{outcome.certificate.serial:x}"
             record.certificate = outcome.certificate.fingerprint()
@@ -203,7 +208,7 @@ class Forwarding:
             except (ScepError, UpstreamError):
                 raise self.upstream.disbelieved(answer, f"an answer not believed: {error.reason}") from error
 
-    def _believe(self, rep: CertRep, view: UpstreamView, errand: _Errand) -> Outcome:
+    def _believe(self, rep: CertRep, view: UpstreamView, errand: _Errand, record: Record) -> Outcome:
         """What an authentic answer means (MSG-61, RA-23)."""
         held, now = errand.held, self.now()
         if rep.status is PKIStatus.PENDING:
@@ -224,7 +229,9 @@ class Forwarding:
         except ScepError as error:
             reason = _NOT_DELIVERED + error.reason
             return Outcome(Event.MISISSUED, reason=reason, attention=reason, certificate=_another_s(rep.certificates))
-        violations = self.issuance.violations(issued, errand.csr, view.issuers, now)
+        judged = self._judge_again(issued, held, now)
+        record.reported += tuple(map(str, judged.reported))
+        violations = (*self.issuance.violations(issued, errand.csr, view.issuers, now), *judged.violations)
         doubtful = not all(keyring.valid_at(now) for keyring in self.keyrings)
         if violations and doubtful and all(violation.path == "validity" for violation in violations):
             # It is the clock that is wrong, as likely as not (FT-47): ask again when it is right.
@@ -234,6 +241,15 @@ class Forwarding:
             reason = _NOT_DELIVERED + "; ".join(map(str, violations))
             return Outcome(Event.MISISSUED, reason=reason, attention=reason, certificate=issued)
         return Outcome(Event.GRANTED, certificate=issued)
+
+    def _judge_again(self, issued: Certificate, held: Transaction, now: datetime) -> Judged:
+        """What the policy of its profile says to a certificate: the CA may have changed what was asked for (DR-5)."""
+        try:
+            contents = IssuedContents.of(issued)
+        except ScepError as error:
+            return Judged(Reject((Violation("issued", "certificate", error.reason),)))
+        request = IssuedRequest(contents, held.credential, held.source, now)
+        return decide(self.policies.get(held.profile, _NOTHING), request)
 
     def _refused(self, rep: CertRep, errand: _Errand) -> Outcome:
         held = errand.held
@@ -314,4 +330,5 @@ def _another_s(encodings: tuple[bytes, ...]) -> Certificate | None:
     return None
 
 
+_NOTHING = build_issued(())
 _NOT_DELIVERED = "a certificate from upstream that is not delivered: "

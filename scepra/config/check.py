@@ -171,8 +171,11 @@ def _profile(name: str, profile: Profile, sections: Sections) -> Iterator[Findin
         yield Finding(
             (*path, "capabilities"), "without SHA-1, SHA-256 and SHA-512 Apple's devices refuse the server (CAPS-06)"
         )
-    if not profile.polling and any(rule.hold is not None for rule in profile.policy):
-        yield Finding((*path, "polling"), "must be true: what the rule hold keeps back can only be polled for")
+    if not profile.polling:
+        for rule in profile.policy:
+            if rule.patience is not None:
+                said = f"must be true: what the rule {rule.kind} keeps back can only be polled for"
+                yield Finding((*path, "polling"), said)
     if profile.held.per_address > profile.held.requests:
         yield Finding((*path, "held", "per-address"), "more than requests in all")
     yield from _legacy(path, profile.legacy)

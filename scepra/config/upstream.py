@@ -114,9 +114,10 @@ class Upstream(Section):
     legacy: Annotated[tuple[Legacy, ...], Distinct] = Field(
         default=(), description="Broken algorithms that are accepted in the CA's answers nevertheless, one by one."
     )
-    tolerate: Annotated[tuple[Literal["subject", "names", "validity", "sha1"], ...], Distinct] = Field(
+    tolerate: Annotated[tuple[Literal["subject", "names", "extensions", "validity", "sha1"], ...], Distinct] = Field(
         default=(),
-        description="How a certificate may differ from the request: other subject, other names, not valid now, SHA-1.",
+        description="How a certificate may differ from the request: other subject, other names (which the policy must"
+        " allow), extensions that no rule names, not valid now, SHA-1.",
     )
     expect_capabilities: Annotated[tuple[Keyword, ...], Distinct] = Field(
         default=(),

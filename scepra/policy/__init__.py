@@ -1,10 +1,11 @@
 """Policy: what a CSR may ask for. Everything that no rule names is refused, and every violation is named (I12).
 
 ``build(policy)`` makes rules of the configuration's models, ``decide(rules, request)`` judges,
+``build_issued(policy, tolerated)`` makes those that judge what was issued,
 ``explain(rules, request)`` tells people how, and ``openness(policy)`` what an administrator may not have meant.
 """
 
-from scepra.policy.decision import Judged, build, decide, explain, version
+from scepra.policy.decision import Judged, build, build_issued, decide, explain, version
 from scepra.policy.model import Policy, PolicyRule
 from scepra.policy.openness import Opening, openness
 from scepra.policy.rule import Reporting, Request, Rule, RuleReport, Rules
@@ -20,6 +21,7 @@ __all__ = [
     "RuleReport",
     "Rules",
     "build",
+    "build_issued",
     "decide",
     "explain",
     "openness",

@@ -14,12 +14,10 @@ from typing import ClassVar
 
 from scepra.enrolment import Hold, Violation
 from scepra.policy.alternative import normal_address
-from scepra.policy.model import HoldSpec, LimitSpec, UniqueSpec
+from scepra.policy.model import PATIENCE, LimitSpec, UniqueSpec
 from scepra.policy.rule import Contents, Reporting, Request, Rules
 from scepra.policy.value import format_duration
 from scepra.scep.name import COMMON_NAME
-
-_PEOPLE = HoldSpec.model_fields["expires"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ def _limit(index: int, spec: LimitSpec) -> Bound:
         most, said = spec.new, f"{spec.new} within {format_duration(spec.within)}"
     path = f"limit[{index}].{spec.per}"
     sentence = f"is beyond {said}"
-    hold = Hold(1, _PEOPLE, f"{path}: {sentence}") if spec.then == "hold" else None
+    hold = Hold(1, PATIENCE, f"{path}: {sentence}") if spec.then == "hold" else None
     return Bound(Violation("limit", path, sentence), spec.per, most, spec.within, hold=hold)
 
 
@@ -144,7 +142,7 @@ def _unique(spec: UniqueSpec) -> Iterator[Bound]:
         yield Bound(violation, "key", unique=True, everywhere=spec.keys == "all-profiles")
     if spec.names is not None:
         violation = Violation("unique", "unique.names", "a name is another key's, and no device's that is known")
-        hold = Hold(1, _PEOPLE, "a name is another key's") if spec.takeover == "hold" else None
+        hold = Hold(1, PATIENCE, "a name is another key's") if spec.takeover == "hold" else None
         yield Bound(violation, "name", unique=True, everywhere=spec.names == "all-profiles", hold=hold)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from scepra.policy.claim import Limits, Unique
 from scepra.policy.extension import Attributes, CAPowers, Extensions, KeyUsage, Purposes
 from scepra.policy.hold import Held, described
 from scepra.policy.infrastructure import Infrastructure
+from scepra.policy.issued import USUAL_ADDITIONS
 from scepra.policy.key import Key, Signature
 from scepra.policy.lifetime import Lifetime
 from scepra.policy.microsoft import Microsoft
@@ -66,6 +67,33 @@ def build(policy: Iterable[PolicyRule]) -> Rules:
     return tuple([Reporting(rule) if rule.name in reporting else rule for rule in rules])
 
 
+def build_issued(policy: Iterable[PolicyRule], tolerated: Collection[str] = ()) -> Rules:
+    """The rules of a profile that judge the certificates issued for it (:mod:`scepra.policy.issued`).
+
+    They are the same, without those about what no certificate has. A CA may add :data:`USUAL_ADDITIONS`; a usage of the
+    key, which narrows, where no rule of the profile is about it; and what it is *tolerated* to: "subject", which it
+    makes itself then, and "extensions".
+
+    Raises:
+        ValueError: there are two rules of one kind.
+    """
+    policy = tuple(policy)
+    left_out: set[str] = {"subject"} & set(tolerated)
+    if all(rule.kind != "key_usage" for rule in policy):
+        left_out.add("key-usage")
+    rules = []
+    for rule in build(policy):
+        inner = rule.rule if isinstance(rule, Reporting) else rule
+        if not isinstance(inner, _OF_CERTIFICATES) or inner.name in left_out:
+            continue
+        if isinstance(inner, Extensions):
+            if "extensions" in tolerated:
+                continue
+            inner = inner.with_additions(USUAL_ADDITIONS | _JUDGED_IN_CERTIFICATES)
+        rules.append(Reporting(inner) if isinstance(rule, Reporting) else inner)
+    return tuple(rules)
+
+
 def _judged_elsewhere(specs: Mapping[str, Any]) -> frozenset[bytes]:
     """The extensions whose values other rules judge."""
     judged = {
@@ -78,6 +106,19 @@ def _judged_elsewhere(specs: Mapping[str, Any]) -> frozenset[bytes]:
     return frozenset(content for content, elsewhere in judged.items() if elsewhere)
 
 
+_OF_CERTIFICATES = (
+    CAPowers,
+    Subject,
+    AlternativeNames,
+    Extensions,
+    Purposes,
+    KeyUsage,
+    Microsoft,
+    Infrastructure,
+    Lifetime,
+)
+# Whether or not the profile has a rule about them: without one, every value is refused.
+_JUDGED_IN_CERTIFICATES = frozenset((oid.SUBJECT_ALT_NAME, oid.EXTENDED_KEY_USAGE))
 _NARROWING: Mapping[str, Callable[[Any], Rule]] = {
     "signature": Signature,
     "source": Source,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import ClassVar
 
 from scepra.enrolment import Violation
@@ -64,6 +65,12 @@ class Extensions:
         """
         self._allowed = judged_elsewhere | {content_of(EXTENSIONS, name) for name in spec.allow}
         self._templates = frozenset(spec.templates)
+
+    def with_additions(self, additions: frozenset[bytes]) -> Extensions:
+        """The same rule, which allows more extensions."""
+        other = copy(self)
+        other._allowed = self._allowed | additions
+        return other
 
     def check(self, request: Request) -> Iterator[Violation]:
         """Everything that the rule objects to."""

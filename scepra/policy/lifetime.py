@@ -26,10 +26,10 @@ class Lifetime:
         if isinstance(contents, IssuedContents):
             lifetime = contents.lifetime
             if lifetime is None:
-                yield Violation(self.name, "validity", "cannot be read", structural=True)
+                yield Violation(self.name, "validity.most", "cannot be reckoned", structural=True)
             elif lifetime.total_seconds() > self.spec.most:
                 said = f"is valid for {lifetime.days} days, longer than {format_duration(self.spec.most)}"
-                yield Violation(self.name, "validity", said)
+                yield Violation(self.name, "validity.most", said)
 
     def look(self, request: Request) -> str:
         """How long the certificate is valid, where there is one."""

@@ -42,6 +42,8 @@ from scepra.policy.value import (
     Zone,
 )
 
+PATIENCE = 7 * 86400.0
+"""How long a request waits for people where nothing else is said, in seconds."""
 LONGEST_WINDOW = 31 * 86400.0
 """Over how long a time new certificates may be counted, in seconds; what has ended is remembered for as long."""
 
@@ -442,7 +444,7 @@ class HoldSpec(Spec):
         description="Conditions that a request must all meet to be held; without any, every request is held.",
     )
     approvals: StrictInt = Field(1, ge=1, le=2, description="How many different people must approve: 1 or 2.")
-    expires: Seconds = Field(604800.0, gt=0, description="How long a request may wait for them before it is refused.")
+    expires: Seconds = Field(PATIENCE, gt=0, description="How long a request may wait for them before it is refused.")
 
 
 class PolicyRule(Spec):
@@ -480,6 +482,16 @@ class PolicyRule(Spec):
             names = ", ".join(name.replace("_", "-") for name in type(self).model_fields if name != "severity")
             raise ValueError(f"expected a mapping with exactly one of the keys {names}, and perhaps severity")
         return self
+
+    @property
+    def patience(self) -> float | None:
+        """How long a request may wait for people because of it, in seconds; None where none does."""
+        counted = any(each.then == "hold" for each in self.limit or ()) or (
+            self.unique is not None and self.unique.takeover == "hold"
+        )
+        if self.severity == "report" or not (counted or self.hold is not None):
+            return None
+        return PATIENCE if self.hold is None else self.hold.expires
 
     @property
     def kind(self) -> str:

@@ -99,7 +99,7 @@ class RegistrationAuthority:
                     "ca-fingerprint": authority.fingerprints,
                     "authorisation": "challenge" if authority.challenge else "network",
                     "legacy": ["DES-CBC"] if authority.answers_in_des else [],
-                    "tolerate": ["names"] if authority.adds_names else [],
+                    "tolerate": ["names", "extensions"] if authority.adds_names else [],
                 }
             },
             "profiles": {
