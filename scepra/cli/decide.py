@@ -129,7 +129,7 @@ def _outcome(reports: tuple[RuleReport, ...]) -> Outcome:
 def _lines(reports: tuple[RuleReport, ...], outcome: Outcome) -> Iterator[str]:
     width = max(len(report.rule) for report in reports)
     for report in reports:
-        mark = "REFUSE" if not report.ok else "HOLD" if report.hold else "ok"
+        mark = "REFUSE" if not report.ok else "HOLD" if report.hold else "REPORT" if report.reported else "ok"
         yield f"{mark:6} {report.rule:{width}}  {report.looked_at}"
         if mark != "ok":
             yield f"{'':{width + 9}}{report.said}"

@@ -182,7 +182,21 @@ def _profile(name: str, profile: Profile, sections: Sections) -> Iterator[Findin
     yield from _renewal(path, profile, sections.upstreams.get(profile.upstream))
     yield from _challenge((*path, "challenge"), profile, sections)
     for opening in openness(profile.policy):
-        yield Finding((*path, "policy", *opening.path), opening.sentence, "warning")
+        yield Finding((*path, "policy", *opening.path), opening.sentence, opening.severity)
+    yield from _idle_rules(path, profile)
+
+
+def _idle_rules(path: Path, profile: Profile) -> Iterator[Finding]:
+    """Rules that rely on what the profile has not."""
+    for index, rule in enumerate(profile.policy):
+        where = (*path, "policy", index, rule.kind)
+        if rule.hold is not None and rule.hold.when.credential == "renewal" and profile.renewal is None:
+            yield Finding((*where, "when", "credential"), "this profile renews nothing: nothing is ever held")
+        for position, limit in enumerate(rule.limit or ()):
+            known = any(not isinstance(each, StaticChallenge | NoChallenge) for each in singles(profile.challenge))
+            if limit.per == "device" and not known:
+                said = "challenges of this profile are given to no device: nothing is ever counted"
+                yield Finding((*where, position, "per"), said)
 
 
 def _renewal(path: Path, profile: Profile, upstream: Upstream | None) -> Iterator[Finding]:

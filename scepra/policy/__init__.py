@@ -7,7 +7,8 @@
 
 from scepra.policy.decision import Judged, build, build_issued, decide, explain, version
 from scepra.policy.model import Policy, PolicyRule
-from scepra.policy.openness import Opening, openness
+from scepra.policy.opening import Opening
+from scepra.policy.openness import openness
 from scepra.policy.rule import Reporting, Request, Rule, RuleReport, Rules
 
 __all__ = [

@@ -32,6 +32,7 @@ from scepra.policy.value import (
     KeyFingerprint,
     KeyList,
     Listed,
+    ListedMappings,
     Network,
     PatternText,
     Purpose,
@@ -463,7 +464,7 @@ class PolicyRule(Spec):
     infrastructure: InfrastructureSpec | None = Field(None, description="Names that nobody gets.")
     microsoft: MicrosoftSpec | None = Field(None, description="Security identifiers and user principal names.")
     validity: ValiditySpec | None = Field(None, description="How long certificates may be valid.")
-    limit: Annotated[tuple[LimitSpec, ...], Listed, Field(min_length=1)] | None = Field(
+    limit: Annotated[tuple[LimitSpec, ...], ListedMappings, Field(min_length=1)] | None = Field(
         None, description="How many certificates there may be: one limit, or a list of them."
     )
     unique: UniqueSpec | None = Field(None, description="Of what there is one only.")

@@ -1,12 +1,16 @@
-"""How open a policy is: what an administrator may not have meant (AC-077, design rule 19)."""
+"""How open a policy is: what an administrator may not have meant (AC-077, design rule 19).
+
+What can never happen is :mod:`scepra.policy.contradiction`'s.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+from scepra.policy.contradiction import contradictions
 from scepra.policy.model import (
+    AttributesSpec,
     EKUSpec,
     ExtensionsSpec,
     KeySpec,
@@ -16,18 +20,9 @@ from scepra.policy.model import (
     SignatureSpec,
     SourceSpec,
 )
+from scepra.policy.opening import Opening, Path
 from scepra.policy.pattern import Pattern
-
-Path = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """One remark: the place in the policy (keys as in the file, list positions from 0) and a sentence."""
-
-    path: Path
-    sentence: str
-
+from scepra.policy.register import POWERFUL, name_of
 
 # What other rules judge, or what grants nothing.
 _HARMLESS = frozenset(
@@ -42,16 +37,14 @@ _HARMLESS = frozenset(
         "smimeCapabilities",
     )
 )
-_POWERFUL = {
-    "anyExtendedKeyUsage": "certificates for every purpose",
-    "certificateRequestAgent": "certificates that may request others in anyone's name",
-}
+_POWERFUL = {name_of(content): said for content, said in POWERFUL.items()}
 
 
 def openness(policy: Iterable[PolicyRule]) -> tuple[Opening, ...]:
-    """Everything about a policy that lets in more than it seems to, or nothing at all."""
+    """Everything about a policy that lets in more than it seems to, or nothing at all, or does nothing."""
     rules = tuple(policy)
-    return tuple([*_missing(rules), *(opening for index, rule in enumerate(rules) for opening in _rule(index, rule))])
+    found = [*_missing(rules), *contradictions(rules)]
+    return tuple(found + [opening for index, rule in enumerate(rules) for opening in _rule(index, rule)])
 
 
 def _missing(rules: tuple[PolicyRule, ...]) -> Iterator[Opening]:
@@ -61,7 +54,12 @@ def _missing(rules: tuple[PolicyRule, ...]) -> Iterator[Opening]:
     if "subject" not in kinds:
         yield Opening((), "there is no subject rule, so that every request is refused")
     extensions = next((rule.extensions for rule in rules if rule.extensions), None)
-    for kind, name in (("san", "subjectAltName"), ("eku", "extendedKeyUsage"), ("key_usage", "keyUsage")):
+    for kind, name in (
+        ("san", "subjectAltName"),
+        ("eku", "extendedKeyUsage"),
+        ("eku", "applicationPolicies"),
+        ("key_usage", "keyUsage"),
+    ):
         if extensions is not None and name in extensions.allow and kind not in kinds:
             rule = kind.replace("_", "-")
             yield Opening((), f"{name} is allowed, but there is no {rule} rule, so that every value of it is refused")
@@ -70,6 +68,8 @@ def _missing(rules: tuple[PolicyRule, ...]) -> Iterator[Opening]:
 def _rule(index: int, rule: PolicyRule) -> Iterator[Opening]:
     spec = getattr(rule, rule.kind)
     path: Path = (index, rule.kind.replace("_", "-"))
+    if rule.severity == "report":
+        yield Opening((index, "severity"), "what the rule objects to is reported and not refused")
     match spec:
         case KeySpec():
             yield from _key(path, spec)
@@ -81,6 +81,11 @@ def _rule(index: int, rule: PolicyRule) -> Iterator[Opening]:
             for position, extension in enumerate(spec.allow):
                 if extension not in _HARMLESS:
                     yield Opening((*path, "allow", position), f"{extension} is allowed with any value")
+        case AttributesSpec():
+            if "enrollmentNameValuePair" in spec.allow:
+                position = spec.allow.index("enrollmentNameValuePair")
+                said = "enrollmentNameValuePair may name other subjects, templates and times to Microsoft's CA"
+                yield Opening((*path, "allow", position), said)
         case EKUSpec():
             for position, purpose in enumerate(spec.allow):
                 if purpose in _POWERFUL:

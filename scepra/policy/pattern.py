@@ -8,6 +8,7 @@ one step whatever the pattern, so that matching takes time linear in a text of a
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, field
 
 from scepra.policy.expression import Choice, Class, Expression, PatternError, Reader, Sequence
@@ -159,11 +160,30 @@ class Pattern:
             reachable = following
         return bool(state & self._accepting)
 
+    def shortest(self, parts: Ordered[str]) -> int | None:
+        """How long the shortest text is that matches and is made of one or more characters of each part, in their
+        order; None if there is none."""
+        letters = [self._letters(part) for part in parts]
+        # What may come next, within each part; the first character is of the first.
+        reachable = [self._start] + [0] * (len(parts) - 1)
+        for length in range(1, len(self._classes) * len(parts) + 1):
+            states = [positions & letter for positions, letter in zip(reachable, letters, strict=True)]
+            if states[-1] & self._accepting:
+                return length
+            following = [self._following(state) for state in states]
+            reachable = [one | other for one, other in zip(following, [0, *following[:-1]], strict=True)]
+        return None
+
+    def _letters(self, characters: str) -> int:
+        """The positions that accept any of some characters."""
+        accepted = 0
+        for character in characters:
+            accepted |= self._mask(character)
+        return accepted
+
     def matches_below(self, suffix: str) -> bool:
         """Whether it matches some DNS label followed by *suffix*: a name that ``*`` before it would stand for."""
-        label = 0
-        for character in _LABEL:
-            label |= self._mask(character)
+        label = self._letters(_LABEL)
         state, grown = 0, self._start & label
         while grown != state:
             state = grown

@@ -19,7 +19,7 @@ from scepra.policy.value import content_of
 from scepra.scep.name import AttributeValue, Name
 
 # RFC 5280, appendix A.1 (ub-*); what has no bound there gets the 255 of PKCS#9.
-_BOUNDS = {
+BOUNDS = {
     "CN": 64,
     "O": 64,
     "OU": 64,
@@ -35,7 +35,7 @@ _BOUNDS = {
     "generationQualifier": 3,
     "DC": 63,
 }
-_LONGEST = 255
+LONGEST = 255
 
 
 class NameCheck:
@@ -52,7 +52,7 @@ class NameCheck:
         self._required = {content_of(ATTRIBUTE_TYPES, name): name for name in spec.require}
         self._repeat = contents(*spec.repeat)
         self._characters = frozenset(spec.characters)
-        self._bounds = {content_of(ATTRIBUTE_TYPES, name): bound for name, bound in _BOUNDS.items()}
+        self._bounds = {content_of(ATTRIBUTE_TYPES, name): bound for name, bound in BOUNDS.items()}
 
     def check(self, rule: str, path: str, name: Name) -> Iterator[Violation]:
         """Everything that is wrong with *name*, at paths below *path*."""
@@ -77,7 +77,7 @@ class NameCheck:
         if sentence := object_to_text(text, self._characters):
             return sentence
         assert text is not None  # noqa: S101 - else there was a sentence
-        bound = self._bounds.get(value.oid, _LONGEST)
+        bound = self._bounds.get(value.oid, LONGEST)
         if len(text) > bound:
             return f"has {len(text)} characters, more than {bound}"
         if value.type_name == "C" and not (len(text) == 2 and text.isalpha() and text.isascii()):

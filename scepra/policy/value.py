@@ -66,20 +66,25 @@ def format_duration(seconds: float) -> str:
 
 
 class _Listed:
-    """Lets one text, or one mapping, stand for a list of it."""
+    """Lets one item stand for a list of it.
 
-    @staticmethod
-    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(_listed, handler(source))
+    Args:
+        kind: what items look like in a file.
+    """
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._listed, handler(source))
+
+    def _listed(self, value: Any) -> Any:
+        return (value,) if isinstance(value, self._kind) else value
 
     @staticmethod
     def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         listed = handler(schema)
         return {"anyOf": [listed["items"], listed]}
-
-
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str | Mapping) else value
 
 
 def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
@@ -220,7 +225,7 @@ def _fingerprints(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, frozenset):
         return value
     found: set[str] = set()
-    for name in _listed(value) if isinstance(value, str | list | tuple) else (None,):
+    for name in value if isinstance(value, list | tuple) else (value,):
         if not isinstance(name, str) or not name or "\0" in name:
             raise ValueError("expected the path of a file, or a list of them")
         path = getattr(info.context, "base", Path()) / name
@@ -241,7 +246,8 @@ def _fingerprints(value: Any, info: ValidationInfo) -> Any:
 
 Text = Annotated[StrictStr, Field(min_length=1)]
 Count = Annotated[StrictInt, Field(ge=1)]
-Listed = _Listed()
+Listed = _Listed(str)
+ListedMappings = _Listed(Mapping)
 Distinct = AfterValidator(_distinct)
 Identifier = Annotated[StrictStr, AfterValidator(_identifier)]
 PatternText = Annotated[StrictStr, AfterValidator(_pattern)]

@@ -110,6 +110,7 @@ def test_refused(directory: Path) -> None:
         "said": "ok",
         "ok": True,
         "hold": None,
+        "reported": False,
     }
     assert "canary" not in outcome.output
 

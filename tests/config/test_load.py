@@ -212,7 +212,8 @@ def test_sections_that_are_right_are_compared_even_beside_wrong_ones() -> None:
         ("{min: 2048}", "{min: 99999}", ["13:21: profiles.wifi.policy[0].key.rsa.min: must be at most 16384"]),
         ("- key: {rsa: {min: 2048}}", "- {}", [
             "13:9: profiles.wifi.policy[0]: expected a mapping with exactly one of the keys key, subject, san,"
-            " extensions, attributes, eku, key-usage, signature, source, hold",
+            " extensions, attributes, eku, key-usage, signature, source, time, infrastructure, microsoft, validity,"
+            " limit, unique, hold, and perhaps severity",
         ]),
         ("profiles:\n", "profiles: {}\nprofile:\n", [
             "6:1: profiles: must not be empty",

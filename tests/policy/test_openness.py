@@ -26,7 +26,13 @@ CLOSED: list[dict[str, Any]] = [
     {"key-usage": {"allow": ["digitalSignature"]}},
     {"signature": {"digests": ["SHA-256"]}},
     {"source": {"networks": ["10.0.0.0/8"]}},
-    {"hold": {"when": {"subject": {"OU": ".*"}, "dns": "a.b", "source": ["0.0.0.0/0"]}}},
+    {"hold": {"when": {"subject": {"CN": ".*"}, "source": ["0.0.0.0/0"]}}},
+    {"limit": [{"per": "subject", "active": 1}, {"per": "profile", "new": 10, "within": "1h"}]},
+    {"unique": {"keys": "profile", "names": "profile"}},
+    {"time": {"hours": "22:00-06:00", "not-before": "2026-01-01", "not-after": "2026-01-01"}},
+    {"infrastructure": {"names": "dc[0-9]+", "addresses": "10.0.0.0/28"}},
+    {"microsoft": {"sid": "allow"}},
+    {"validity": {"most": "398d"}},
 ]
 
 
@@ -69,6 +75,8 @@ def test_closed_policy() -> None:
             "signatures with SHA-1 can be forged",
         ),
         ({"signature": {"digests": ["MD5"]}}, "signature.digests.0", "signatures with MD5 can be forged"),
+        ({"eku": {"allow": ["1.3.6.1.5.5.7.3.3"]}}, "eku.allow.0", "codeSigning makes certificates that sign programs"),
+        ({"attributes": {"allow": ["enrollmentNameValuePair"]}}, "attributes.allow.0", "may name other subjects"),
         ({"source": {"networks": ["0.0.0.0/0"]}}, "source.networks.0", "0.0.0.0/0 is every address"),
     ],
 )
@@ -90,6 +98,7 @@ def test_opening(rule: dict[str, Any], path: str, sentence: str) -> None:
         ([KEY, SUBJECT, {"extensions": {"allow": "keyUsage"}}], "there is no key-usage rule"),
         ([KEY, SUBJECT, {"extensions": {"allow": "extendedKeyUsage"}}], "there is no eku rule"),
         ([KEY, SUBJECT, {"extensions": {"allow": "subjectAltName"}}], "there is no san rule"),
+        ([KEY, SUBJECT, {"extensions": {"allow": "applicationPolicies"}}], "there is no eku rule"),
     ],
 )
 @pytest.mark.proves("I12")
@@ -98,3 +107,10 @@ def test_what_is_missing(rules: list[dict[str, Any]], sentence: str) -> None:
     (opening,) = openness(policy(*rules))
     assert opening.path == ()
     assert sentence in opening.sentence
+
+
+def test_what_only_reports() -> None:
+    """A rule that only reports is remarked on, at its severity."""
+    (opening,) = openness(policy(KEY, {**SUBJECT, "severity": "report"}))
+    assert (opening.path, opening.severity) == ((1, "severity"), "warning")
+    assert opening.sentence == "what the rule objects to is reported and not refused"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -178,5 +177,5 @@ def test_no_policy_at_all(lab: Path) -> None:
     """A transaction of a profile that is gone is judged by a policy that names nothing, and so not believed."""
     ca, _ = behind(lab)
     with house(lab, ca=ca) as built:
-        made = rebuilt(built, forwarding=replace(built.authority.forwarding, policies={}))
+        made = rebuilt(built, policies={})
         Denials(made)(sound(made), because="subject: subject.CN: no rule names it", reached=1)
