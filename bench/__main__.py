@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import backlog, enrolments, polls, workers
+from bench import backlog, enrolments, policy, polls, workers
 from bench.devices import Devices
 from bench.floor import Floor
 from bench.store import Stores, stores
@@ -39,6 +39,7 @@ class Measurement:
             "workers": workers.needed(options.enrolments, options.rounds),
             "polls": 1,
             "backlog": backlog.needed(options.backlog),
+            "policy": 1,
         }
         self._devices = Devices(directory / "lab", max(needed[part] for part in options.parts))
 
@@ -72,12 +73,19 @@ class Measurement:
         self.figures["backlog"] = asdict(figures)
         return backlog.show(figures)
 
+    def policy(self) -> str:
+        """The table of what judging a request takes."""
+        figures = policy.measure(self._options.rounds)
+        self.figures["policy"] = {name: asdict(each) for name, each in figures.items()}
+        return policy.show(figures)
+
 
 PARTS: dict[str, Callable[[Measurement], str]] = {
     "enrolments": Measurement.enrolments,
     "workers": Measurement.workers,
     "polls": Measurement.polls,
     "backlog": Measurement.backlog,
+    "policy": Measurement.policy,
 }
 
 

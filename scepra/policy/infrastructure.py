@@ -19,6 +19,7 @@ from scepra.scep.name import Name
 _SAID = "belongs to the infrastructure"
 # Normalising takes quadratic time in the worst case.
 _LONGEST = 1024
+_LONGEST_ADDRESS = 64
 
 
 class Infrastructure:
@@ -50,7 +51,7 @@ class Infrastructure:
             return True
         if text.startswith("*.") and any(pattern.matches_below(text[1:]) for pattern in self._patterns):
             return True
-        if not self._networks or (not text[:1].isalnum() and text[:1] != ":"):
+        if not self._networks or len(text) > _LONGEST_ADDRESS or not (":" in text or text.replace(".", "").isdigit()):
             return False
         try:
             address = unmapped(ip_address(text))

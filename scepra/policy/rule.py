@@ -90,11 +90,6 @@ class Reporting:
 
     rule: Rule
 
-    @property
-    def name(self) -> str:
-        """The rule's."""
-        return self.rule.name
-
 
 @dataclass(frozen=True, slots=True)
 class RuleReport:

@@ -73,13 +73,12 @@ class NameCheck:
     def _object(self, value: AttributeValue) -> str | None:
         if value.oid not in self._named:
             return NOT_NAMED
-        text = value.text
+        text, bound = value.text, self._bounds.get(value.oid, LONGEST)
+        if text is not None and len(text) > bound:
+            return f"has {len(text)} characters, more than {bound}"
         if sentence := object_to_text(text, self._characters):
             return sentence
         assert text is not None  # noqa: S101 - else there was a sentence
-        bound = self._bounds.get(value.oid, LONGEST)
-        if len(text) > bound:
-            return f"has {len(text)} characters, more than {bound}"
         if value.type_name == "C" and not (len(text) == 2 and text.isalpha() and text.isascii()):
             return "is not two letters"
         pattern = self._patterns.get(value.oid)

@@ -115,6 +115,21 @@ def test_refused(directory: Path) -> None:
     assert "canary" not in outcome.output
 
 
+def test_reported(directory: Path) -> None:
+    """What a rule only reports is shown as that, and the request would be forwarded."""
+    old = '- subject: {match: {CN: "[a-z0-9]+"}}\n      - san'
+    new = "- subject: {match: {CN: x}}\n        severity: report\n      - san"
+    Path("c.yaml").write_text(Path("c.yaml").read_text().replace(old, new))
+    outcome = decide(wifi())
+    assert outcome.exit_code == 0
+    assert ["REPORT", "subject", "CN=dev"] in [line.split() for line in outcome.output.splitlines()]
+    assert outcome.output.splitlines()[-1] == "approved: it would be forwarded"
+    assert "subject.CN: does not match x" in outcome.output
+    report = json.loads(decide(wifi(), "--json").output)
+    reported = [rule["rule"] for rule in report["rules"] if rule["reported"]]
+    assert (report["outcome"], reported) == ("approve", ["subject"])
+
+
 def test_held(directory: Path) -> None:
     """A request that would wait for people is shown as held, with for how many and how long; that is no refusal."""
     arguments = ("--source", "192.0.2.7")

@@ -421,3 +421,44 @@ def test_what_ndes_s_passwords_go_with(tmp_path: Path) -> None:
     assert ndes(tmp_path, policy=held) == [
         "profiles.wifi.challenge: warning: what the rule hold keeps back too long, NDES refuses: its passwords expire"
     ]
+
+
+@pytest.mark.proves("DR-19")
+@pytest.mark.parametrize(
+    ("rules", "sentence"),
+    [
+        ('- time: {hours: "08:00-08:00"}', "15:16: profiles.wifi.policy[2].time.hours: the time between is empty, so"
+         " that every request is refused"),
+        ("- limit: {per: device, active: 1}", "15:9: profiles.wifi.policy[2].limit[0].per: challenges of this"
+         " profile are given to no device: nothing is ever counted"),
+        ("- hold: {when: {subject: {OU: servers}}}", "15:33: profiles.wifi.policy[2].hold.when.subject.OU: the rule"
+         " subject accepts no OU: nothing is ever held"),
+        ("- hold: {when: {credential: renewal}}", "15:23: profiles.wifi.policy[2].hold.when.credential: this profile"
+         " renews nothing: nothing is ever held"),
+        ("- limit: {per: profile, active: 0}", "15:31: profiles.wifi.policy[2].limit.active: must be at least 1"),
+        ("- limit: [{per: subject, active: 1}, {per: device, active: 1}]", "15:45:"
+         " profiles.wifi.policy[2].limit[1].per: challenges of this profile are given to no device: nothing is ever"
+         " counted"),
+        ("- key-usage: {allow: digitalSignature}\n        severity: report", "16:9: profiles.wifi.policy[2].severity:"
+         " warning: what the rule objects to is reported and not refused"),
+    ],
+)  # fmt: skip
+def test_rules_that_do_nothing(rules: str, sentence: str) -> None:
+    """A rule that can never match, or contradicts another, is found at its place in the file."""
+    found = reading(altered(("\n", "\n")) + f"      {rules}\n").problems
+    shown = [str(problem).removeprefix("c.yaml:") for problem in found]
+    assert sentence in shown
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind"),
+    [
+        ("- limit: {per: subject, active: 1, then: hold}", "limit"),
+        ("- unique: {names: profile, takeover: hold}", "unique"),
+    ],
+)
+def test_whatever_holds_needs_polling(rule: str, kind: str) -> None:
+    """Clients that cannot poll never learn what becomes of what is put before people, whichever rule does it."""
+    text = altered(("    policy:", "    polling: false\n    policy:")) + f"      {rule}\n"
+    said = [problem.sentence for problem in reading(text).problems if problem.severity == "error"]
+    assert said == [f"must be true: what the rule {kind} keeps back can only be polled for"]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import ValidationError
 
 from scepra.errors import FailInfo
 from scepra.policy import build as build_rules
-from scepra.policy import explain
+from scepra.policy import explain, version
+from scepra.policy.model import KeySpec, PolicyRule
 from scepra.policy.weakness import weakness
 from scepra.scep import der, oid
 from scepra.scep.csr import CertificationRequest
@@ -20,6 +25,7 @@ from tests.csrs import build, rsa_key, rsa_spki, spki
 from tests.policy.sample import Asked, judged, policy
 
 EXPONENT = 65537
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 def modulus(bits: int = 2048) -> int:
@@ -186,3 +192,88 @@ def test_unknown_signature() -> None:
     assert [violation.sentence for violation in judged(encoding, rule)] == ["an unknown digest"]
     request = Asked(CertificationRequest.parse(encoding))
     assert explain(build_rules(policy(rule)), request)[-1].looked_at == "unknown"
+
+
+@pytest.mark.proves("AC-086")
+def test_published_keys() -> None:
+    """Every key whose private half stands in our own test vectors, and those of RFC 9500, are refused."""
+    found = []
+    for file in sorted(VECTORS.rglob("*")):
+        if file.name.endswith((".key", "key.pem")):
+            found.append(spki(load_pem_private_key(file.read_bytes(), None)))
+    assert len(found) > 10
+    point = bytes.fromhex(
+        "04422548f88fb782ffb5eca3744452c72a1e558fbd6f73be5e48e93232cc45c5b1"
+        "6c4cd10c4cb8d5b8a17139e94882c8992572993425f41419ab7e90a42a494272"
+    )
+    curve = der.sequence(der.oid(oid.encode("1.2.840.10045.2.1")), der.oid(oid.encode("1.2.840.10045.3.1.7")))
+    found.append(der.sequence(curve, der.bit_string(point)))
+    for public_key in found:
+        (violation,) = judged(build(public_key=public_key), {"key": {"rsa": {"min": 1024}, "ec": ["P-256", "P-384"]}})
+        assert violation.sentence == "a key that is published, in a standard or in tests"
+        assert violation.structural
+
+
+def listing(directory: Path, content: str) -> KeySpec:
+    """A key rule with a file of keys, as the configuration reads it."""
+    (directory / "keys.txt").write_text(content)
+    data = {"rsa": {}, "ec": ["P-256"], "refuse-file": "keys.txt"}
+    return KeySpec.model_validate(data, context=SimpleNamespace(base=directory))
+
+
+@pytest.mark.proves("AC-086")
+def test_files_of_keys(tmp_path: Path) -> None:
+    """A file lists keys by the SHA-256 of what they are, or as Debian's openssl-blacklist lists the keys of 2008."""
+    key, other = rsa_key().public_key().public_numbers().n, csrs.ec_key()
+    debian = hashlib.sha1(f"Modulus={key:X}\n".encode(), usedforsecurity=False).hexdigest()[20:]
+    fingerprint = hashlib.sha256(spki(other)).hexdigest().upper()
+    spec = listing(tmp_path, f"# broken in 2008\n{debian}\n\nsha256:{fingerprint}  # lost\n")
+    assert len(spec.refuse_file) == 2
+    assert KeySpec.model_validate({"refuse-file": spec.refuse_file}).refuse_file == spec.refuse_file
+    rules = build_rules((PolicyRule.model_validate({"key": spec}),))
+    for listed in (rsa_key(), other):
+        (report,) = (
+            each for each in explain(rules, Asked(CertificationRequest.parse(build(key=listed)))) if each.rule == "key"
+        )
+        assert report.said == "key.refuse-file: a key that is in a list of refused ones"
+    fine = explain(rules, Asked(CertificationRequest.parse(build(key=csrs.ec_key(which=3)))))
+    assert next(each for each in fine if each.rule == "key").ok
+    assert version((PolicyRule.model_validate({"key": spec}),)) != version((PolicyRule.model_validate({"key": {}}),))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("1234", "keys.txt, line 1: expected 64 or 20 hexadecimal digits"),
+        ("# x\n" + "g" * 64, "keys.txt, line 2"),
+    ],
+)
+def test_files_of_something_else(tmp_path: Path, content: str, sentence: str) -> None:
+    """A line that is no key is refused, with its number."""
+    with pytest.raises(ValidationError, match=sentence):
+        listing(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("missing.txt", "missing.txt cannot be read: No such file"),
+        (["missing.txt", 3], "cannot be read"),
+        ([3], "expected the path of a file"),
+        ("", "expected the path of a file"),
+        ({}, "expected the path of a file"),
+        ("a\0b", "expected the path of a file"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, value: Any, sentence: str) -> None:
+    """What is no readable file is refused."""
+    with pytest.raises(ValidationError, match=sentence):
+        KeySpec.model_validate({"refuse-file": value}, context=SimpleNamespace(base=tmp_path))
+
+
+def test_files_that_are_too_long(tmp_path: Path) -> None:
+    """A file beyond any list of keys is not read on."""
+    with (tmp_path / "keys.txt").open("wb") as file:
+        file.truncate(64 * 1024 * 1024 + 1)
+    with pytest.raises(ValidationError, match="more than 67108864 octets"):
+        KeySpec.model_validate({"refuse-file": "keys.txt"}, context=SimpleNamespace(base=tmp_path))

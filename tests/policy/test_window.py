@@ -67,3 +67,9 @@ def test_what_is_shown() -> None:
     report = explain(rules, Asked(REQUEST, received=datetime(2026, 5, 9, 12, tzinfo=UTC)))[-1]
     assert report.looked_at == "sat 2026-05-09 14:00 Europe/Berlin"
     assert report.said == "time: is outside the days and hours; time.not-after: is after 2026-05-01"
+
+
+def test_dates_are_read_once() -> None:
+    """A rule that was read can be read again as it is."""
+    (rule,) = policy({"time": {"not-before": "2026-05-04"}})
+    assert policy({"time": dict(rule.time or ())}) == policy({"time": {**dict(rule.time or ())}})

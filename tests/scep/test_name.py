@@ -272,3 +272,15 @@ def test_agrees_with_others(rdns: list[list[tuple[bytes, str]]]) -> None:
     ours = [(oid.dotted(attribute.oid), attribute.text) for attribute in read(encoding).attributes]
     theirs = asn1crypto_x509.Name.load(encoding)
     assert ours == [(pair["type"].dotted, pair["value"].native) for rdn in theirs.chosen for pair in rdn]
+
+
+@given(st.lists(st.text(max_size=8), max_size=3), st.lists(st.text(max_size=8), max_size=3))
+@pytest.mark.proves("AC-073")
+def test_names_in_canonical_form(one: list[str], other: list[str]) -> None:
+    """Names have the same octets exactly where they match."""
+    first, second = (
+        read(name(*(value(COMMON_NAME, text.encode("utf-8", "ignore")) for text in texts))) for texts in (one, other)
+    )
+    assert (first.canonical == second.canonical) is first.matches(second)
+    shouted = read(name(*(value(COMMON_NAME, text.encode("utf-8", "ignore").decode().upper()) for text in one)))
+    assert (first.canonical == shouted.canonical) is first.matches(shouted)
