@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import ClassVar
@@ -175,8 +176,8 @@ def _names(contents: Contents) -> Iterator[bytes]:
 
 
 def _folded(text: str) -> bytes:
-    try:
-        text = str(ip_address(text))
-    except ValueError:
-        text = text.casefold().removesuffix(".")
+    text = text.casefold().removesuffix(".")
+    if ":" in text or text.replace(".", "").isdigit():
+        with suppress(ValueError):
+            text = str(ip_address(text))
     return text.encode("utf-8", "surrogatepass")
