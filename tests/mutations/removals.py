@@ -171,8 +171,8 @@ REMOVALS = (
     Removal(
         "a request with violations is approved",
         "scepra/judgement.py",
-        "        violations += decision.violations\n",
-        "        pass\n",
+        "    violations += judged.violations\n",
+        "",
         ("tests/ra/test_refusals.py",),
     ),
     Removal(
