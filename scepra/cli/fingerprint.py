@@ -12,11 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from scepra.config.value import Url
 from scepra.errors import ScepError, UpstreamError
+from scepra.http.connection import Limits
 from scepra.scep.capabilities import KEYWORDS, Capabilities
 from scepra.scep.certificate import Certificate
 from scepra.scep.cms import parse_ca_certificates
 from scepra.scep.transport import OperationKind
-from scepra.upstream.connection import Limits
 from scepra.upstream.exchange import Exchange
 from scepra.upstream.view import is_ra, issued
 
@@ -160,7 +160,7 @@ def _ask_now(url: str) -> Offer | UpstreamError:
     from twisted.internet.defer import Deferred
     from twisted.internet.task import react
 
-    from scepra.upstream.agent import http_client
+    from scepra.http.agent import http_client
 
     outcomes: list[Offer | UpstreamError] = []
 

@@ -21,13 +21,13 @@ from twisted.web.iweb import IAgent, IPolicyForHTTPS
 
 from scepra.config.model import NdesChallenge
 from scepra.errors import ConfigError, Problem
+from scepra.http.connection import Ended, Limits, NotConnected
+from scepra.http.endpoint import OneOrigin
 from scepra.keys.certificate import read_certificates
 from scepra.ndes import authentication
 from scepra.ndes.authentication import Refused
 from scepra.ndes.connection import OneConnection
 from scepra.ndes.page import Obstacle, Password, read
-from scepra.upstream.connection import Ended, Limits, NotConnected
-from scepra.upstream.endpoint import OneOrigin
 
 LARGEST = 64 * 1024
 """The largest page that is read, in octets."""

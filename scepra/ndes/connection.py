@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web._newclient import HTTP11ClientProtocol
 
-from scepra.upstream.connection import Connection, Limits, NoPool, NotConnected
+from scepra.http.connection import Connection, Limits, NoPool, NotConnected
 
 
 class OneConnection(NoPool):

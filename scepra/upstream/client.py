@@ -20,12 +20,13 @@ from twisted.python.failure import Failure
 
 from scepra.config.upstream import Upstream as Settings
 from scepra.errors import Refused, UpstreamError
+from scepra.http.agent import http_client
+from scepra.http.breaker import Breaker
+from scepra.http.connection import Limits
+from scepra.http.request import Reply
 from scepra.scep import der, oid
 from scepra.scep.transport import OperationKind, trim_message
-from scepra.upstream.agent import http_client
-from scepra.upstream.breaker import Breaker
-from scepra.upstream.connection import Limits
-from scepra.upstream.exchange import Exchange, Reply
+from scepra.upstream.exchange import Exchange
 from scepra.upstream.pause import read_pause
 from scepra.upstream.turns import Turns
 from scepra.upstream.view import UpstreamView, build_view, is_ra

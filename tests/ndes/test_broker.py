@@ -13,12 +13,12 @@ from twisted.logger import LogEvent, LogLevel, capturedLogs, eventAsText
 from scepra.binding import Binding
 from scepra.config.model import NdesChallenge, Profile
 from scepra.errors import StoreError
+from scepra.http.connection import NotConnected
 from scepra.minting import Exhausted, NotMinted, Order, digest, give
 from scepra.ndes.broker import LEASE, TICK, Broker, Pool, brokers
 from scepra.ndes.client import Client, Session
 from scepra.store import challenges, tables
 from scepra.store.database import Database
-from scepra.upstream.connection import NotConnected
 from tests.ndes.administration import PASSWORD, Administration, settings
 from tests.rig.house import VAULT, Day, in_memory, run
 from tests.web.office import profiles

@@ -19,13 +19,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from scepra.errors import ConfigError
+from scepra.http.connection import Ended, NotConnected
 from scepra.lab import AdministrationPage, Passwords
 from scepra.lab.ndes import write_users
 from scepra.ndes import page
 from scepra.ndes.authentication import require
 from scepra.ndes.client import LARGEST, Client, NotDrawn, Trouble
 from scepra.ndes.page import Password
-from scepra.upstream.connection import Ended, NotConnected
 from tests.ndes.administration import PASSWORD, USER, Administration, settings
 from tests.rig.house import run
 from tests.rig.material import authority

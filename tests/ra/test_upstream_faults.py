@@ -17,12 +17,12 @@ from twisted.logger import LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.web.client import PotentialDataLoss, RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
 
+from scepra.http.connection import Ended, NotConnected
 from scepra.lab import Behaviour, Fault
 from scepra.scep import der, oid
 from scepra.scep.certificate import Certificate
 from scepra.scep.message import MessageType, PKIStatus
 from scepra.transaction import State
-from scepra.upstream.connection import Ended, NotConnected
 from tests import csrs
 from tests.rig.denial import Denials, denials, masked
 from tests.rig.device import CountingKey, ask, granted, pki_status, post, rebuilt, request, sound

@@ -19,6 +19,7 @@ from twisted.internet.task import Clock
 from scepra.config.store import Retention
 from scepra.enrolment import ChallengeAccepted, ChallengeRefused, EnrolmentRequest, Reservation, Verdict
 from scepra.housekeeper import Housekeeper
+from scepra.http.connection import NotConnected
 from scepra.lab.behaviour import PERMISSIVE
 from scepra.lab.service import CertificationService, Received
 from scepra.scep import oid
@@ -28,7 +29,6 @@ from scepra.signing import StoredKeys
 from scepra.store import tables
 from scepra.store.rows import COLUMNS, read
 from scepra.transaction import Transaction
-from scepra.upstream.connection import NotConnected
 from scepra.upstream.signer import EphemeralSelfSigned
 from scepra.web.limits import Limits
 from tests import csrs

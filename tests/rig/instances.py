@@ -25,6 +25,7 @@ from scepra.config.store import Retention, Store
 from scepra.enrolment import ChallengeAccepted, ChallengeRefused, EnrolmentRequest, Reservation, Verdict
 from scepra.errors import FailInfo, ScepError
 from scepra.housekeeper import Housekeeper
+from scepra.http.connection import NotConnected
 from scepra.lab import CertificationService
 from scepra.lab.behaviour import Duplicates, Fault
 from scepra.lab.service import Outcome, Transaction
@@ -38,7 +39,6 @@ from scepra.store.database import Database
 from scepra.store.engine import create_engine, create_file
 from scepra.store.owner import new_owner
 from scepra.upstream.client import Upstream
-from scepra.upstream.connection import NotConnected
 from scepra.upstream.signer import EphemeralSelfSigned
 from tests import csrs
 from tests.rig.device import rebuilt

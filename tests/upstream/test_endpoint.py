@@ -22,9 +22,9 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.web.client import BrowserLikePolicyForHTTPS
 
+from scepra.http.agent import http_client
+from scepra.http.endpoint import REMEMBERED, Named
 from scepra.scep.transport import OperationKind
-from scepra.upstream.agent import http_client
-from scepra.upstream.endpoint import REMEMBERED, Named
 from scepra.upstream.exchange import Exchange
 from tests.rig.material import NOW
 

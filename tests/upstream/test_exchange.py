@@ -14,10 +14,11 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from scepra.errors import UpstreamError
+from scepra.http.agent import http_client
+from scepra.http.connection import Limits
+from scepra.http.request import Reply
 from scepra.scep.transport import OperationKind, parse_operation, split_target
-from scepra.upstream.agent import http_client
-from scepra.upstream.connection import Limits
-from scepra.upstream.exchange import Exchange, Reply
+from scepra.upstream.exchange import Exchange
 
 from .hostile import Conversation, Hostile, Script
 

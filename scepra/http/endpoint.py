@@ -1,4 +1,4 @@
-"""Where connections to an upstream lead: to one origin, over TLS if its URL says so (AC-113, AC-116, FT-02, FT-19)."""
+"""Where connections lead: to one origin, over TLS if its URL says so (AC-113, AC-116, FT-02, FT-19)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
@@ -126,17 +126,22 @@ class Secured:
 class OneOrigin:
     """Leads to one origin and to no other, whatever is asked for."""
 
-    def __init__(self, reactor: Any, origin: URI, policy: IPolicyForHTTPS, patience: float) -> None:
+    def __init__(
+        self, reactor: Any, origin: URI, policy: IPolicyForHTTPS, patience: float, socket: str | None = None
+    ) -> None:
         """
         Args:
             origin: its scheme, host and port.
             policy: whom TLS believes.
             patience: how long connecting may take, in seconds.
+            socket: the path of a Unix socket that takes the place of host and port.
         """
         self._origin = (origin.scheme, origin.host, origin.port)
         host = origin.host.decode("ascii")
         endpoint: IStreamClientEndpoint
-        if isIPAddress(host):
+        if socket is not None:
+            endpoint = UNIXClientEndpoint(reactor, socket, patience)
+        elif isIPAddress(host):
             endpoint = TCP4ClientEndpoint(reactor, host, origin.port, patience)
         elif isIPv6Address(host):
             endpoint = TCP6ClientEndpoint(reactor, host, origin.port, patience)
@@ -149,5 +154,5 @@ class OneOrigin:
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802 - Twisted's name
         """The endpoint, made once."""
         if (uri.scheme, uri.host, uri.port) != self._origin:
-            raise SchemeNotSupported("another origin than the upstream's")
+            raise SchemeNotSupported("another origin than the configured one")
         return self._endpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from scepra.upstream.breaker import FIRST_PAUSE, LOST_IN_A_ROW, Breaker
+from scepra.http.breaker import FIRST_PAUSE, LOST_IN_A_ROW, Breaker
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Whether an upstream is worth asking now: after it could not be reached, or turned requests away, it is tried again by
+"""Whether somebody is worth asking now: after it could not be reached, or turned requests away, it is tried again by
 one, not by all (FT-01, FT-09)."""
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ LOST_IN_A_ROW = 3
 
 
 class Breaker:
-    """Opens when the upstream cannot be reached, turns requests away, or loses several in a row; each time for twice as
-    long, unless it has said for how long.
+    """Opens when the other side cannot be reached, turns requests away, or loses several in a row; each time for twice
+    as long, unless it has said for how long.
 
     Args:
         reactor: the clock.

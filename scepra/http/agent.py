@@ -1,7 +1,7 @@
-"""treq's client for one upstream: nothing followed, decompressed, remembered or sent in chunks (AC-113, HTTP-29).
+"""treq's client for one origin: nothing followed, decompressed, remembered or sent in chunks (AC-113, HTTP-29).
 
 treq offers gzip, keeps cookies, normalises each URL and reads each body through a cooperative task. What stands here
-takes that off it; with :mod:`~scepra.upstream.endpoint` an exchange then takes less than half the time.
+takes that off it; with :mod:`~scepra.http.endpoint` an exchange then takes less than half the time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
-from scepra.upstream.connection import Limits, NoPool
-from scepra.upstream.endpoint import OneOrigin
+from scepra.http.connection import Limits, NoPool
+from scepra.http.endpoint import OneOrigin
 
 
 class Target(EncodedURL):
@@ -97,16 +97,19 @@ class Octets:
         """There is nothing to stop."""
 
 
-def http_client(reactor: Any, url: str, limits: Limits, policy: IPolicyForHTTPS | None = None) -> HTTPClient:
+def http_client(
+    reactor: Any, url: str, limits: Limits, policy: IPolicyForHTTPS | None = None, *, socket: str | None = None
+) -> HTTPClient:
     """treq's client for one origin.
 
     Args:
         reactor: connects and waits.
-        url: the upstream's; only its scheme, host and port matter.
+        url: only its scheme, host and port matter.
         limits: of each exchange.
         policy: whom TLS believes; whom the system believes, if it is not given.
+        socket: the path of a Unix socket that takes the place of host and port.
     """
     uri = URI.fromBytes(url.encode("ascii"))
-    origin = OneOrigin(reactor, uri, policy or BrowserLikePolicyForHTTPS(), limits.connect)
+    origin = OneOrigin(reactor, uri, policy or BrowserLikePolicyForHTTPS(), limits.connect, socket)
     pool = NoPool(reactor, limits, secure=uri.scheme == b"https")
     return HTTPClient(Undecoded(Agent.usingEndpointFactory(reactor, origin, pool)), NoCookies(), Octets)

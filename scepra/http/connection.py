@@ -1,4 +1,4 @@
-"""Connections to an upstream: one for each request, bounded in octets and in time (AC-113, FT-05, FT-14).
+"""Connections to an origin: one for each request, bounded in octets and in time (AC-113, FT-05, FT-14).
 
 The bounds belong to the connection, so that nothing above it can outlive them: neither treq, nor who waits for it.
 """
