@@ -318,7 +318,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
                 provider(profile.challenge, ground),
                 policy.build(profile.policy),
                 policy.version(profile.policy),
-                _renewal(profile.renewal, anchors[name], infrastructure) if profile.renewal is not None else None,
+                _renewal(name, profile.renewal, anchors[name], infrastructure) if profile.renewal is not None else None,
                 forwardings[profile.upstream],
                 admission,
                 _pause(ground),
@@ -418,7 +418,7 @@ def _anchors(renewal: model.Renewal) -> tuple[Certificate, ...]:
 
 
 def _renewal(
-    renewal: model.Renewal, anchors: tuple[Certificate, ...], infrastructure: frozenset[Certificate]
+    profile: str, renewal: model.Renewal, anchors: tuple[Certificate, ...], infrastructure: frozenset[Certificate]
 ) -> RenewalRules:
     return RenewalRules(
         anchors,
@@ -428,4 +428,7 @@ def _renewal(
         same_key=renewal.same_key == "allow",
         sha1=renewal.sha1 == "allow",
         infrastructure=infrastructure,
+        profiles=frozenset((profile, *renewal.profiles)),
+        outside=renewal.outside == "allow",
+        uses=renewal.renewals_per_certificate,
     )

@@ -10,16 +10,26 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scepra.errors import FailInfo
+from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.message import MessageType
 
 
 class Credential(enum.Enum):
-    """How the signer of a request stands to it (design rule 4); there is no third kind."""
+    """How the signer of a request stands to it (design rule 4); there is no fifth kind.
+
+    Two of them exist only where a profile names whose they are: the device's manufacturer, and the agents.
+    """
 
     INITIAL = "initial"
+    """The request's own key, self-signed; it proves nothing, so that a challenge must."""
     RENEWAL = "renewal"
+    """The certificate that is to be renewed."""
+    DEVICE = "device"
+    """The certificate that the device's manufacturer gave it."""
+    ON_BEHALF = "on-behalf"
+    """An agent, who vouches for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +37,7 @@ class EnrolmentRequest:
     """One verified and opened PKCSReq or RenewalReq.
 
     ``signer`` is the certificate whose key signed the message; ``source`` the peer's IP address as text; ``received``
-    the moment it came in, UTC.
+    the moment it came in, UTC; ``digest`` that of the message's signature.
     """
 
     profile: str
@@ -38,6 +48,7 @@ class EnrolmentRequest:
     signer: Certificate
     source: str
     received: datetime
+    digest: Digest = Digest.SHA256
 
 
 @dataclass(frozen=True, slots=True)

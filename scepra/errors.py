@@ -115,6 +115,18 @@ class ProviderError(Exception):
         self.reason = reason
 
 
+class RevocationError(Exception):
+    """Whether a certificate was revoked cannot be told now, and its profile wants the client to come again (AC-049).
+
+    Args:
+        reason: one lower-case sentence for the log.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"revocation: {reason}")
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One located mistake, printed as ``file:line:column: dotted.path: sentence``.

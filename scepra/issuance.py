@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from scepra.enrolment import Violation
 from scepra.errors import ScepError
-from scepra.renewal import WEAK
+from scepra.provenance import WEAK
 from scepra.scep import der, oid
 from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest

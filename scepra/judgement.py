@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scepra.agent import Agents
+from scepra.challenge.combined import accepted_by_all
 from scepra.challenge.protocol import ChallengeProvider
 from scepra.enrolment import (
     ChallengeAccepted,
@@ -17,8 +19,8 @@ from scepra.enrolment import (
 )
 from scepra.errors import FailInfo
 from scepra.policy import Rules, decide
+from scepra.provenance import Provenance
 from scepra.renewal import RenewalRules
-from scepra.scep.algorithm import Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,31 +72,43 @@ class Judgement:
 
 async def judge(
     request: EnrolmentRequest,
-    digest: Digest,
+    provenance: Provenance,
     provider: ChallengeProvider,
     rules: Rules,
     renewal: RenewalRules | None,
+    agents: Agents,
     *,
     challenge_goes_north: bool,
 ) -> Judgement:
     """Judge a request that was received.
 
     Args:
-        digest: of the message's signature.
-        provider, rules, renewal: the profile's.
-        challenge_goes_north: whether the CA asks for the challenge too, and so of renewals (RA-30).
+        provenance: what is known of the signer's certificate.
+        provider, rules, renewal, agents: the profile's.
+        challenge_goes_north: whether the CA asks for the challenge too, and so of who needs none here (RA-30).
     """
     csr, signer = request.csr, request.signer
     violations: list[Violation] = []
-    verdict: Verdict = ChallengeAccepted("certificate")
-    if request.credential is Credential.INITIAL or csr.challenge_password:
-        # A challenge that is there is never ignored, even where a certificate would do (MSG-23).
-        verdict = await provider.check(request)
+    shown: ChallengeAccepted | None = None
     if request.credential is Credential.RENEWAL:
         assert renewal is not None  # noqa: S101 - nothing is received as a renewal without rules for it
-        violations += renewal.violations(signer, csr, digest, request.received)
-        if challenge_goes_north and not csr.challenge_password:
-            violations.append(Violation("renewal", "challengePassword", "is what the upstream asks for (RA-30)"))
+        violations += renewal.violations(signer, csr, request.digest, request.received, provenance)
+        taken = renewal.reservation(signer)
+        shown = ChallengeAccepted(taken.credential, (taken,))
+    elif request.credential is Credential.ON_BEHALF:
+        violations += agents.violations(signer, request.digest, request.received)
+        shown = ChallengeAccepted(f"agent {signer.fingerprint()}")
+    verdict: Verdict
+    if shown is not None and not csr.challenge_password:
+        verdict = shown
+    else:
+        # A challenge that is there is never ignored, even where a certificate would do (MSG-23).
+        verdict = await provider.check(request)
+        if shown is not None and isinstance(verdict, ChallengeAccepted):
+            verdict = accepted_by_all((shown, verdict))
+    if challenge_goes_north and not csr.challenge_password and request.credential is not Credential.INITIAL:
+        name = request.credential.value
+        violations.append(Violation(name, "challengePassword", "is what the upstream asks for (RA-30)"))
     if not signer.public_key.encrypts and not csr.challenge_password:
         violations.append(Violation("answer", "challengePassword", "is needed to encrypt to a key that only signs"))
     judged = decide(rules, request)

@@ -19,16 +19,18 @@ from twisted.logger import Logger
 
 from scepra import bag
 from scepra.admission import Admission
+from scepra.agent import Agents
 from scepra.audit import RECORDED, RECORDED_NAMES, Record
 from scepra.challenge.protocol import ChallengeProvider
 from scepra.config import model
-from scepra.enrolment import ChallengeRefused, EnrolmentRequest
-from scepra.errors import FailInfo, ProviderError, Refused, ScepError, StoreError, UpstreamError
+from scepra.enrolment import ChallengeRefused, Credential, EnrolmentRequest
+from scepra.errors import FailInfo, ProviderError, Refused, RevocationError, ScepError, StoreError, UpstreamError
 from scepra.forwarding import Forwarding
 from scepra.judgement import Judgement, judge
 from scepra.policy import Rules
 from scepra.policy.claim import bounds
-from scepra.reception import Asker, Reception, receive, receive_poll
+from scepra.provenance import Provenance, Revocation
+from scepra.reception import NO_AGENTS, Asker, Reception, receive, receive_poll
 from scepra.recording import Entry, build_intent, routes
 from scepra.renewal import RenewalRules
 from scepra.scep import capabilities, cms, transport
@@ -37,7 +39,7 @@ from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Keyring
 from scepra.scep.message import Answer, MessageType, PKIMessage, PKIStatus, build_cert_rep, seal_answer
-from scepra.store import challenges, intents, outcomes
+from scepra.store import challenges, intents, inventory, outcomes
 from scepra.store.holding import Room
 from scepra.store.intents import Exceeded, Full, Recorded, Taken
 from scepra.store.rows import Corrupt
@@ -56,7 +58,8 @@ class RegistrationAuthority:
     """One profile at work.
 
     ``profile`` is its configuration; ``keyring`` its identities; ``provider``, ``rules`` and ``renewal`` who may have
-    what; ``forwarding`` the way to its CA, and to what is stored; ``pause`` waits for so many seconds.
+    what; ``forwarding`` the way to its CA, and to what is stored; ``pause`` waits for so many seconds. ``agents`` sign
+    for others, certificates of ``manufacturers`` for their devices; ``revocation`` tells of one that is to be renewed.
     """
 
     name: str
@@ -69,6 +72,9 @@ class RegistrationAuthority:
     forwarding: Forwarding
     admission: Admission
     pause: Callable[[float], Awaitable[object]]
+    agents: Agents = NO_AGENTS
+    manufacturers: tuple[Certificate, ...] = ()
+    revocation: Callable[[Certificate], Awaitable[Revocation]] | None = None
 
     @property
     def upstream(self) -> Upstream:
@@ -142,7 +148,7 @@ class RegistrationAuthority:
                 raise
             except ScepError as error:
                 return self._refuse(request, record, (error.reason,), error.fail_info)
-            except (UpstreamError, ProviderError, StoreError) as error:
+            except (UpstreamError, ProviderError, RevocationError, StoreError) as error:
                 raise self._unavailable(record, str(error)) from error
 
     async def _serve(self, message: PKIMessage, digest_of_message: bytes, record: Record) -> bytes:
@@ -166,7 +172,14 @@ class RegistrationAuthority:
     ) -> bytes:
         """Answer a PKCSReq or RenewalReq whose signature is verified."""
         reception = receive(
-            message, signer, digest, keyring=self.keyring, floor=self.profile.floor, renewal=self.renewal
+            message,
+            signer,
+            digest,
+            keyring=self.keyring,
+            floor=self.profile.floor,
+            renewal=self.renewal,
+            agents=self.agents,
+            manufacturers=self.manufacturers,
         )
         _describe(reception, record)
         request = self.forwarding.vault.digest(request_identity(self.name, reception.credential, signer, reception.csr))
@@ -347,11 +360,31 @@ class RegistrationAuthority:
             reception.signer,
             source,
             self.now(),
+            reception.digest,
         )
+        provenance = Provenance()
+        if reception.credential is Credential.RENEWAL:
+            provenance = await self._provenance(reception.signer)
         repeats = self.forwarding.settings.authorisation == "challenge"
         return await judge(
-            request, reception.digest, self.provider, self.rules, self.renewal, challenge_goes_north=repeats
+            request,
+            provenance,
+            self.provider,
+            self.rules,
+            self.renewal,
+            self.agents,
+            challenge_goes_north=repeats,
         )
+
+    async def _provenance(self, signer: Certificate) -> Provenance:
+        """What is known of a certificate that is to be renewed (AC-049, AC-050).
+
+        Raises:
+            RevocationError: nothing can be said now.
+        """
+        profile = await self.forwarding.database.read(inventory.profile_of, bytes.fromhex(signer.fingerprint()))
+        revocation = Revocation.GOOD if self.revocation is None else await self.revocation(signer)
+        return Provenance(profile, revocation)
 
     # What is answered
 

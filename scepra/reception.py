@@ -11,8 +11,10 @@ import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from scepra.agent import Agents
 from scepra.enrolment import Credential
 from scepra.errors import FailInfo, ScepError
+from scepra.provenance import issuer_of
 from scepra.renewal import RenewalRules
 from scepra.scep import der, oid
 from scepra.scep.algorithm import Algorithms, Digest, Floor, KeyTransport
@@ -20,6 +22,8 @@ from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Generation, Keyring
 from scepra.scep.message import MessageType, PKIMessage, read_envelope
+
+NO_AGENTS = Agents()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,16 @@ def receive(
     keyring: Keyring,
     floor: Floor,
     renewal: RenewalRules | None,
+    agents: Agents = NO_AGENTS,
+    manufacturers: tuple[Certificate, ...] = (),
 ) -> Reception:
     """Open a verified message and bind its request to its signer.
 
     Args:
         signer: the certificate whose key made the message's signature with *digest*.
         renewal: the profile's rules, None where nothing is renewed.
+        agents: who may sign for others.
+        manufacturers: the CAs whose certificates may sign for new keys of their devices.
 
     Raises:
         ScepError: badAlg for what anyone can see on the wire, else badRequest.
@@ -66,7 +74,7 @@ def receive(
         csr = CertificationRequest.parse(opened.content)
     except ScepError as error:
         failure, csr = error, NOBODY
-    credential = _classify(message.message_type, signer, csr, renewal)
+    credential = _classify(message.message_type, signer, csr, renewal, agents, manufacturers)
     possession = _possession(csr, floor)
     if failure is not None:
         raise ScepError(failure.reason)
@@ -95,20 +103,34 @@ def receive_poll(message: PKIMessage, signer: Certificate, digest: Digest, *, ke
 
 
 def _classify(
-    message_type: MessageType, signer: Certificate, csr: CertificationRequest, renewal: RenewalRules | None
+    message_type: MessageType,
+    signer: Certificate,
+    csr: CertificationRequest,
+    renewal: RenewalRules | None,
+    agents: Agents,
+    manufacturers: tuple[Certificate, ...],
 ) -> Credential | ScepError:
-    """How the signer stands to the request (MSG-20, MSG-23, MSG-33): there is no third way, and no default."""
-    if signer.is_self_signed:
-        if message_type is not MessageType.PKCS_REQ:
-            return ScepError("a renewal signed by a self-signed certificate")
-        if not signer.public_key.same_key(csr.public_key):
-            return ScepError("signed by another key than the request's")
+    """How the signer stands to the request (MSG-20, MSG-23, MSG-33): there is no other way, and no default.
+
+    Whom a profile names goes before what a certificate says; who is asked last has the least to say.
+    """
+    first = message_type is MessageType.PKCS_REQ
+    self_signed = signer.is_self_signed
+    if self_signed and first and signer.public_key.same_key(csr.public_key):
         return Credential.INITIAL
+    if agents.lists(signer):
+        return Credential.ON_BEHALF if first else ScepError("a renewal signed by an agent, who renews nothing")
+    if self_signed:
+        if not first:
+            return ScepError("a renewal signed by a self-signed certificate")
+        return ScepError("signed by another key than the request's")
+    if renewal is not None and renewal.issued(signer):
+        return Credential.RENEWAL
+    if issuer_of(signer, manufacturers) is not None:
+        return Credential.DEVICE if first else ScepError("a renewal signed by a manufacturer's certificate")
     if renewal is None:
         return ScepError("signed by a certificate that is not self-signed, and this profile renews nothing")
-    if not renewal.issued(signer):
-        return ScepError("signed by a certificate that no renewal anchor issued")
-    return Credential.RENEWAL
+    return ScepError("signed by a certificate that no renewal anchor issued")
 
 
 def _possession(csr: CertificationRequest, floor: Floor) -> ScepError | None:

@@ -128,6 +128,6 @@ def _claimant(entry: Entry, device: str) -> Claimant:
     """What a request stands for, and which certificate it renews."""
     reception = entry.reception
     renews = reception.credential is Credential.RENEWAL
-    challenge = None if renews else entry.judgement.credential_id
+    challenge = entry.judgement.credential_id if reception.credential is Credential.INITIAL else None
     found = claims(reception.csr, entry.profile, device=device, challenge=challenge)
     return Claimant(found, entry.bounds, bytes.fromhex(reception.signer.fingerprint()) if renews else None)

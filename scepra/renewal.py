@@ -9,16 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from scepra.enrolment import Violation
+from scepra.enrolment import Reservation, Violation
 from scepra.errors import ScepError
+from scepra.provenance import Provenance, issuer_of, powers, standing, weaknesses
 from scepra.scep import der, oid
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.name import parse_general_names
-
-WEAK = frozenset((Digest.MD5, Digest.SHA1))
-REQUEST_AGENT = "1.3.6.1.4.1.311.20.2.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +25,8 @@ class RenewalRules:
 
     ``anchors`` are the CA certificates that may have issued, directly, the certificate being renewed: nothing that a
     message carries extends them (SEC-10). ``infrastructure`` are certificates that never renew: the RA's own (AC-055).
+    ``profiles`` are those through which this RA must have issued it, ``outside`` says that certificates which it never
+    issued renew as well (AC-050). ``uses`` is for how many public keys one certificate may be renewed (AC-052).
     """
 
     anchors: tuple[Certificate, ...]
@@ -36,19 +36,23 @@ class RenewalRules:
     same_key: bool = False
     sha1: bool = False
     infrastructure: frozenset[Certificate] = frozenset()
+    profiles: frozenset[str] = frozenset()
+    outside: bool = False
+    uses: int = 1
 
     def issued(self, signer: Certificate) -> bool:
-        """Whether one of the anchors issued *signer*: by name and by signature, not by name alone (AC-049)."""
-        return any(
-            anchor.is_ca
-            and (anchor.key_usage is None or "keyCertSign" in anchor.key_usage)
-            and (signer.issuer_der == anchor.subject_der or signer.issuer.matches(anchor.subject))
-            and signer.signed_by(anchor.public_key)
-            for anchor in self.anchors
-        )
+        """Whether one of the anchors issued *signer*."""
+        return issuer_of(signer, self.anchors) is not None
+
+    def reservation(self, signer: Certificate) -> Reservation:
+        """What a renewal takes for the new key: the old certificate itself (AC-052).
+
+        It stays with that key whatever the CA says: the key may ask again, and no other may (I2, DR-8).
+        """
+        return Reservation(f"certificate {signer.fingerprint()}", self.uses)
 
     def violations(
-        self, signer: Certificate, csr: CertificationRequest, digest: Digest, now: datetime
+        self, signer: Certificate, csr: CertificationRequest, digest: Digest, now: datetime, provenance: Provenance
     ) -> tuple[Violation, ...]:
         """Everything that keeps *signer* from renewing itself into *csr*.
 
@@ -56,26 +60,31 @@ class RenewalRules:
             signer: the certificate whose key signed the message, issued by an anchor.
             digest: the digest of that signature.
             now: the time of judgement, UTC.
+            provenance: what is known of *signer*.
         """
         try:
             return tuple(
                 Violation("renewal", path, sentence)
-                for path, sentence in (*self._certificate(signer, digest, now), *self._request(signer, csr))
+                for path, sentence in (
+                    *powers(signer, self.infrastructure),
+                    *(weaknesses(signer, digest) if not self.sha1 else ()),
+                    *self._validity(signer, now),
+                    *self._origin(provenance),
+                    *standing(provenance.revocation),
+                    *self._request(signer, csr),
+                )
             )
         except ScepError as error:
             return (Violation("renewal", "signer", error.reason),)
 
-    def _certificate(self, signer: Certificate, digest: Digest, now: datetime) -> Iterator[tuple[str, str]]:
-        if signer in self.infrastructure:
-            yield "signer", "is the RA's own certificate"
-        if signer.is_ca:
-            yield "signer", "is a CA certificate"
-        if signer.extended_key_usage is not None and REQUEST_AGENT in signer.extended_key_usage:
-            yield "signer.extendedKeyUsage", "is an enrolment agent's certificate"
-        if signer.key_usage is not None and "digitalSignature" not in signer.key_usage:
-            yield "signer.keyUsage", "lacks digitalSignature"
-        if not self.sha1 and (digest in WEAK or signer.signature_digest in WEAK):
-            yield "signer.signature", "rests on SHA-1 or MD5"
+    def _origin(self, provenance: Provenance) -> Iterator[tuple[str, str]]:
+        if provenance.profile is None:
+            if not self.outside:
+                yield "signer", "was not issued through this RA, or so long ago that it is forgotten"
+        elif provenance.profile not in self.profiles:
+            yield "signer", f"was issued through profile {provenance.profile}"
+
+    def _validity(self, signer: Certificate, now: datetime) -> Iterator[tuple[str, str]]:
         start, end = signer.not_before, signer.not_after
         if start is None or end is None:
             yield "signer.validity", "cannot be read"

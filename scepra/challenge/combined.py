@@ -45,10 +45,15 @@ class AllOf:
             if isinstance(verdict, ChallengeRefused):
                 return verdict
             accepted.append(verdict)
-        return ChallengeAccepted(
-            " and ".join(each.credential_id for each in accepted)[:128],
-            tuple(reservation for each in accepted for reservation in each.reserve),
-            next((each.device for each in accepted if each.device), ""),
-            max((each.hold for each in accepted if each.hold), key=lambda hold: hold.approvals, default=None),
-            tuple(dict.fromkeys(name for each in accepted for name in each.notify)),
-        )
+        return accepted_by_all(accepted)
+
+
+def accepted_by_all(accepted: Sequence[ChallengeAccepted]) -> ChallengeAccepted:
+    """What several credentials of one request come to, each of which is good."""
+    return ChallengeAccepted(
+        " and ".join(each.credential_id for each in accepted)[:128],
+        tuple(reservation for each in accepted for reservation in each.reserve),
+        next((each.device for each in accepted if each.device), ""),
+        max((each.hold for each in accepted if each.hold), key=lambda hold: hold.approvals, default=None),
+        tuple(dict.fromkeys(name for each in accepted for name in each.notify)),
+    )

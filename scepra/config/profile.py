@@ -35,6 +35,16 @@ class Renewal(Section):
     sha1: Literal["refuse", "allow"] = Field(
         default="refuse", description="Whether the chain of the old certificate may be signed with SHA-1."
     )
+    profiles: Annotated[tuple[Label, ...], Distinct, Listed] = Field(
+        default=(), description="Other profiles whose certificates are renewed here too, beside this one's."
+    )
+    outside: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="Whether certificates of these CAs are renewed too that the RA never issued, or has forgotten.",
+    )
+    renewals_per_certificate: Annotated[Count, Field(le=1000)] = Field(
+        default=1, description="For how many different new keys one certificate may be renewed."
+    )
 
 
 class OfferedCapabilities(Section):

@@ -429,8 +429,10 @@ class WhenSpec(Spec):
         None, description="A pattern that a user principal name must match, in any letter case."
     )
     uri: PatternText | None = Field(None, description="A pattern that a URI must match, in any letter case.")
-    credential: Literal["initial", "renewal"] | None = Field(
-        None, description="How the request is authorised: by a challenge, or by the certificate that it renews."
+    credential: Literal["initial", "renewal", "device", "on-behalf"] | None = Field(
+        None,
+        description="How the request is authorised: by a challenge, by the certificate that it renews, by the device's"
+        " certificate from its manufacturer, or by an agent.",
     )
     source: Annotated[tuple[Network, ...], Listed, Field(min_length=1)] | None = Field(
         None, description="Networks in one of which the client's address must be."

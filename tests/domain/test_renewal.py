@@ -9,7 +9,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ObjectIdentifier
 
-from scepra.renewal import REQUEST_AGENT, RenewalRules
+from scepra.enrolment import Reservation
+from scepra.provenance import REQUEST_AGENT, Provenance, Revocation
+from scepra.renewal import RenewalRules
 from scepra.scep import oid
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
@@ -17,13 +19,16 @@ from scepra.scep.certification import Validity, basic_constraints, build_certifi
 from scepra.scep.identity import SoftwareKey
 from tests.rig.material import DAY, NOW, authority, issued, key, request
 
-RULES = RenewalRules((authority().certificate,), window=30 * DAY)
+RULES = RenewalRules((authority().certificate,), window=30 * DAY, profiles=frozenset(("wifi",)))
+OURS = Provenance("wifi")
 
 
-def sentences(rules: RenewalRules, signer: Certificate, csr=None, digest: Digest = Digest.SHA256, now=NOW) -> str:
+def sentences(
+    rules: RenewalRules, signer: Certificate, csr=None, digest: Digest = Digest.SHA256, now=NOW, provenance=OURS
+) -> str:
     """What the rules say against a renewal; by default of a request with a new key."""
     csr = csr or request(private_key=key("new"))
-    return "; ".join(map(str, rules.violations(signer, csr, digest, now)))
+    return "; ".join(map(str, rules.violations(signer, csr, digest, now, provenance)))
 
 
 def certificate(*, by: str = "CA", digest: Digest = Digest.SHA256, extensions=(), **changes) -> Certificate:
@@ -164,6 +169,45 @@ def test_infrastructure():
     """The RA's own certificates renew nothing, although the anchor issued them."""
     own = issued(request())
     assert "RA's own" in sentences(replace(RULES, infrastructure=frozenset((own,))), own)
+
+
+@pytest.mark.proves("AC-050")
+@pytest.mark.parametrize(
+    ("profile", "outside", "said"),
+    [
+        ("wifi", False, ""),
+        ("vpn", False, "through profile vpn"),
+        ("vpn", True, "through profile vpn"),
+        (None, False, "not issued through this RA"),
+        (None, True, ""),
+    ],
+)
+def test_provenance(profile, outside, said):
+    """What another profile issued does not renew, and what nobody knows of only where the profile says so."""
+    answer = sentences(replace(RULES, outside=outside), issued(request()), provenance=Provenance(profile))
+    assert said in answer
+    assert bool(answer) == bool(said)
+
+
+@pytest.mark.proves("AC-049", "MSG-31")
+@pytest.mark.parametrize(
+    ("revocation", "said"),
+    [(Revocation.GOOD, ""), (Revocation.REVOKED, "is revoked"), (Revocation.UNKNOWN, "may be revoked")],
+)
+def test_revocation(revocation, said):
+    """A revoked certificate does not renew, and one of which that is not known neither."""
+    answer = sentences(RULES, issued(request()), provenance=Provenance("wifi", revocation))
+    assert said in answer
+    assert bool(answer) == bool(said)
+
+
+@pytest.mark.proves("AC-052")
+def test_reservation():
+    """What is taken for the new key is the old certificate, whatever spelling of its names; another one is another."""
+    one, other = issued(request()), certificate()
+    assert RULES.reservation(one) == Reservation(f"certificate {one.fingerprint()}", 1)
+    assert replace(RULES, uses=3).reservation(one).uses == 3
+    assert RULES.reservation(other).credential != RULES.reservation(one).credential
 
 
 def test_unreadable_extension():

@@ -57,7 +57,7 @@ def test_renewal(shared: House, message_type: str, key: csrs.PrivateKey) -> None
     assert recipient.chosen["rid"].chosen["issuer"].dump() == signer.issuer_der
     assert Certificate.parse(answer.certificates()[0]).spki == csrs.spki(key)
     record = shared.records[-1]
-    assert (record["credential"], record["challenge"]) == ("renewal", "certificate")
+    assert (record["credential"], record["challenge"]) == ("renewal", f"certificate {signer.fingerprint()}")
     assert record["message_type"] == ("RENEWAL_REQ" if message_type == "17" else "PKCS_REQ")
     assert shared.ca.received[-1].message_type is MessageType.PKCS_REQ
 

@@ -44,7 +44,7 @@ PROFILE: dict[str, Any] = {
     "upstream": "ca",
     "ra": {"certificate": "ra.crt", "key": "ra.key"},
     "challenge": {"type": "static", "file": "challenge.txt"},
-    "renewal": {"trust": "ca.crt", "window": "3650d", "same-key": "allow"},
+    "renewal": {"trust": "ca.crt", "window": "3650d", "same-key": "allow", "outside": "allow"},
     "policy": [
         {"key": {"rsa": {"min": 2048}, "ec": ["P-256", "P-384"]}},
         {"subject": {"require": ["CN"], "match": {"CN": "[a-z0-9-]+\\.example"}}},
