@@ -103,7 +103,8 @@ def parse_crl(
         ScepError: it is none, none of an anchor's, or says less than it should; the reason says which.
     """
     encoding = _unwrapped(content)
-    signed, algorithm, signature = _parts(encoding, *_body(encoding, _element(encoding, 0, len(encoding)), der.SEQUENCE))
+    whole = _element(encoding, 0, len(encoding))
+    signed, algorithm, signature = _parts(encoding, *_body(encoding, whole, der.SEQUENCE))
     fields = _fields(encoding, signed)
     if _raw(encoding, fields.algorithm) != _raw(encoding, algorithm):
         raise Malformed("a list that names two signature algorithms")
@@ -230,9 +231,7 @@ def _issuer(data: bytes, fields: _Fields, anchors: Iterable[Certificate]) -> Cer
     called = [
         anchor
         for anchor in anchors
-        if anchor.is_ca
-        and (anchor.key_usage is None or "cRLSign" in anchor.key_usage)
-        and anchor.subject.matches(name)
+        if anchor.is_ca and (anchor.key_usage is None or "cRLSign" in anchor.key_usage) and anchor.subject.matches(name)
     ]
     identifier = next((each.value for each in fields.extensions if each.oid == _AUTHORITY_KEY_IDENTIFIER), None)
     if len(called) > 1 and identifier is not None:

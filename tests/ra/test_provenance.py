@@ -1,4 +1,4 @@
-"""Which certificates renew: those that this RA issued through the same profile, each of them once (AC-050, AC-052).
+"""Which certificates renew: those that this RA issued through the same profile, each once."""
 
 from __future__ import annotations
 
