@@ -13,6 +13,7 @@ from socket import socket
 from typing import Any, TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from treq.client import HTTPClient
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
@@ -24,6 +25,7 @@ from twisted.logger import Logger
 
 from scepra import minting, policy
 from scepra.admission import Admission
+from scepra.challenge.certificate import CertificateOrChallenge
 from scepra.challenge.combined import AllOf, AnyOf
 from scepra.challenge.minted import MintedChallenge
 from scepra.challenge.none import NoChallenge
@@ -33,13 +35,17 @@ from scepra.config import model
 from scepra.errors import ConfigError, Problem, StoreError
 from scepra.forwarding import Forwarding
 from scepra.housekeeper import Housekeeper
+from scepra.http.agent import http_client
+from scepra.http.connection import Limits as HTTPLimits
+from scepra.http.request import Origin
 from scepra.issuance import IssuanceRules
 from scepra.keys.certificate import read_certificates
 from scepra.keys.identity import read_generation, read_identity
 from scepra.ndes.broker import brokers
 from scepra.ra import RegistrationAuthority
 from scepra.reconciler import Reconciler
-from scepra.renewal import RenewalRules
+from scepra.revocation import FileSource, RevocationLists, Source, WebSource
+from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Keyring
 from scepra.signing import StoredKeys
@@ -50,6 +56,7 @@ from scepra.store.engine import create_engine, create_file
 from scepra.store.owner import new_owner
 from scepra.store.schema import Migration, Newer
 from scepra.store.vault import Vault, read_vault
+from scepra.trust import Trust, anchor_files
 from scepra.upstream.client import Upstream, utc_now
 from scepra.upstream.signer import EphemeralSelfSigned, RACertificate, UpstreamSigner
 from scepra.web.admin.challenges import ChallengesAPI
@@ -150,6 +157,8 @@ def assemble(
     database.setServiceParent(service)
     for upstream in upstreams.values():
         upstream.setServiceParent(service)
+    for lists in built.lists:
+        lists.setServiceParent(service)
     for forwarding in built.forwardings.values():
         Reconciler(forwarding).setServiceParent(service)
     for broker in brokers(settings.profiles, database, vault, built.owner, now, reactor):
@@ -228,6 +237,7 @@ class Ground:
         now: the time of day, UTC.
         slowly: calls a function with its arguments where it may take its time.
         pause: waits for so many seconds.
+        outside: makes the way to a URL, in place of one over the reactor.
     """
 
     database: Database
@@ -236,17 +246,23 @@ class Ground:
     now: Callable[[], datetime] = utc_now
     slowly: Callable[..., Awaitable[Any]] = deferToThread
     pause: Callable[[float], Awaitable[object]] | None = None
+    outside: Callable[[str, HTTPLimits], HTTPClient] | None = None
+
+    def client(self, url: str, limits: HTTPLimits) -> HTTPClient:
+        """The way to a URL of the configuration that is no CA's."""
+        return self.outside(url, limits) if self.outside is not None else http_client(self.reactor, url, limits)
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
     """The authorities of all profiles and where they are served; the ways to the CAs, by their names; the identities of
-    all profiles; the name of this process in leases."""
+    all profiles; the name of this process in leases; the revocation lists that are kept."""
 
     routes: Routes
     forwardings: Mapping[str, Forwarding]
     keyrings: tuple[Keyring, ...]
     owner: str
+    lists: tuple[RevocationLists, ...]
 
 
 def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Ground, processes: int = 1) -> Built:
@@ -273,12 +289,8 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
     }
     infrastructure = frozenset(
         identity.certificate for read in generations.values() for identity in (read.signing, read.encryption)
-    )
-    anchors = {
-        name: _read(_anchors, profile.renewal, problems) or ()
-        for name, profile in settings.profiles.items()
-        if profile.renewal is not None
-    }
+    ) | {signer.own.certificate for signer in signers.values() if isinstance(signer, RACertificate)}
+    files = {path: _read(read_certificates, path, problems) or () for path in anchor_files(settings.profiles.values())}
     if problems:
         raise ConfigError(tuple(problems))
     for kind, sections in (("upstream", settings.upstreams), ("profile", settings.profiles)):
@@ -286,6 +298,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
             if section.legacy:
                 broken = ", ".join(section.legacy)
                 log.warn("{kind} {name} accepts what is broken: {broken}", kind=kind, name=name, broken=broken)
+    trust = Trust(files, infrastructure, partial(_lists, ground))
     identities = {name: Keyring([generation]) for name, generation in generations.items()}
     keyrings = tuple(identities.values())
     forwardings = {
@@ -311,24 +324,41 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
     admission = Admission(settings.rates, ground.reactor.seconds, processes)
     routes = Routes(
         Route(
-            RegistrationAuthority(
-                name,
-                profile,
-                identities[name],
-                provider(profile.challenge, ground),
-                policy.build(profile.policy),
-                policy.version(profile.policy),
-                _renewal(name, profile.renewal, anchors[name], infrastructure) if profile.renewal is not None else None,
-                forwardings[profile.upstream],
-                admission,
-                _pause(ground),
-            ),
+            _authority(name, profile, identities[name], forwardings[profile.upstream], admission, ground, trust),
             profile.paths,
             profile.ca_identifiers,
         )
         for name, profile in settings.profiles.items()
     )
-    return Built(routes, forwardings, keyrings, owner)
+    return Built(routes, forwardings, keyrings, owner, tuple(trust.lists.values()))
+
+
+def _authority(
+    name: str,
+    profile: model.Profile,
+    keyring: Keyring,
+    forwarding: Forwarding,
+    admission: Admission,
+    ground: Ground,
+    trust: Trust,
+) -> RegistrationAuthority:
+    renewal = profile.renewal
+    lists = trust.revocation(name, renewal.trust, renewal.crl) if renewal is not None else None
+    return RegistrationAuthority(
+        name,
+        profile,
+        keyring,
+        provider(name, profile.challenge, ground, trust),
+        policy.build(profile.policy),
+        policy.version(profile.policy),
+        trust.renewal(name, renewal) if renewal is not None else None,
+        forwarding,
+        admission,
+        _pause(ground),
+        trust.agents(profile.on_behalf),
+        trust.manufacturers(profile.challenge),
+        lists.standing if lists is not None else None,
+    )
 
 
 def _pause(ground: Ground) -> Callable[[float], Awaitable[object]]:
@@ -391,8 +421,8 @@ def _signer(ground: Ground, name: str, patience: float, upstream: model.Upstream
     return EphemeralSelfSigned(keys, timedelta(seconds=strategy.period), timedelta(seconds=patience) + SIGNER_MARGIN)
 
 
-def provider(challenge: model.Challenge, ground: Ground) -> ChallengeProvider:
-    """What judges the challenges of a profile."""
+def provider(name: str, challenge: model.Challenge, ground: Ground, trust: Trust) -> ChallengeProvider:
+    """What judges the challenges of the profile *name*."""
     match challenge:
         case model.StaticChallenge():
             return StaticChallenge(challenge.secret.reveal())
@@ -400,10 +430,17 @@ def provider(challenge: model.Challenge, ground: Ground) -> ChallengeProvider:
             return MintedChallenge(partial(_find_challenge, ground))
         case model.NdesChallenge():
             return MintedChallenge(partial(_find_challenge, ground), challenge.broker)
+        case model.CertificateChallenge():
+            return trust.manufacturer(name, challenge)
         case model.AnyOf():
-            return AnyOf([provider(each, ground) for each in challenge.providers])
+            made = [(each, provider(name, each, ground, trust)) for each in challenge.providers]
+            certificates = [judge for each, judge in made if isinstance(each, model.CertificateChallenge)]
+            others = [judge for each, judge in made if not isinstance(each, model.CertificateChallenge)]
+            if certificates and others:
+                return CertificateOrChallenge(certificates, others)
+            return AnyOf(certificates or others)
         case model.AllOf():
-            return AllOf([provider(each, ground) for each in challenge.providers])
+            return AllOf([provider(name, each, ground, trust) for each in challenge.providers])
         case model.NoChallenge():
             return NoChallenge()
 
@@ -413,22 +450,27 @@ async def _find_challenge(ground: Ground, challenge: str) -> Challenge | None:
     return await ground.database.read(challenges.find, minting.digest(ground.vault, challenge))
 
 
-def _anchors(renewal: model.Renewal) -> tuple[Certificate, ...]:
-    return tuple(certificate for path in renewal.trust for certificate in read_certificates(path))
-
-
-def _renewal(
-    profile: str, renewal: model.Renewal, anchors: tuple[Certificate, ...], infrastructure: frozenset[Certificate]
-) -> RenewalRules:
-    return RenewalRules(
+def _lists(
+    ground: Ground,
+    name: str,
+    anchors: tuple[Certificate, ...],
+    settings: model.RevocationLists,
+    digests: frozenset[Digest],
+) -> RevocationLists:
+    """The revocation lists of some CAs, from where the configuration says."""
+    limits = HTTPLimits(total=settings.timeout)
+    sources: list[Source] = [
+        *(WebSource(url, Origin(ground.client(url, limits), ground.reactor, settings.size)) for url in settings.urls),
+        *(FileSource(path, ground.slowly, settings.size) for path in settings.files),
+    ]
+    return RevocationLists(
+        name,
         anchors,
-        timedelta(seconds=renewal.window),
-        timedelta(seconds=renewal.grace),
-        fewer_names=renewal.names == "same-or-fewer",
-        same_key=renewal.same_key == "allow",
-        sha1=renewal.sha1 == "allow",
-        infrastructure=infrastructure,
-        profiles=frozenset((profile, *renewal.profiles)),
-        outside=renewal.outside == "allow",
-        uses=renewal.renewals_per_certificate,
+        sources,
+        digests=digests,
+        unknown=settings.unknown,
+        refresh=settings.refresh,
+        now=ground.now,
+        reactor=ground.reactor,
+        slowly=ground.slowly,
     )

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, StrictStr, model_validator
 
+from scepra.config.revocation import RevocationLists
 from scepra.config.secret import InlineSecret, Secret, SecretEnvironment, SecretFile
 from scepra.config.section import Section
 from scepra.config.value import Count, Distinct, FilePath, Flag, Listed, Seconds, Text, Url
+from scepra.manufacturer import PLACE
+from scepra.policy.value import AttributeType, PatternText
 
+
+def _name_form(text: str) -> str:
+    if text.count(PLACE) != 1 or not text.isprintable() or len(text) > 200 or text.strip() != text:
+        raise ValueError(f"expected a name in which {PLACE} stands once for the serial number")
+    return text
+
+
+NameForm = Annotated[StrictStr, AfterValidator(_name_form)]
 Bind = Annotated[
     tuple[
         Literal["common-name", "serial-number", "dns", "email", "upn", "uri", "ip", "sid", "key-usage", "device"],
@@ -113,6 +125,68 @@ class NdesChallenge(Section):
         return f"ndes {urlsplit(self.url).netloc.lower()}"[:64]
 
 
+class SerialMapping(Section):
+    """The serial number of a device, in its manufacturer's certificate and in the names that it may ask for."""
+
+    attribute: AttributeType = Field(
+        default="serialNumber", description="The attribute of the certificate's subject that has it; just one."
+    )
+    after: Annotated[StrictStr, Field(max_length=64)] = Field(
+        default="", description="What stands before it there, such as SN: in PID:C9300 SN:FOC1234."
+    )
+    common_name: NameForm | None = Field(default=None, description="The common name that it gives.")
+    serial_number: NameForm | None = Field(default=None, description="The serialNumber of the subject that it gives.")
+    dns: Annotated[tuple[NameForm, ...], Distinct, Listed] = Field(
+        default=(), description="The DNS names that it gives."
+    )
+    upn: Annotated[tuple[NameForm, ...], Distinct, Listed] = Field(
+        default=(), description="The user principal names that it gives."
+    )
+    uri: Annotated[tuple[NameForm, ...], Distinct, Listed] = Field(default=(), description="The URIs that it gives.")
+
+    @model_validator(mode="after")
+    def _some_name(self) -> SerialMapping:
+        if not self.names:
+            raise ValueError("expected at least one of common-name, serial-number, dns, upn and uri")
+        return self
+
+    @property
+    def names(self) -> Mapping[str, str | tuple[str, ...]]:
+        """The names that it gives, by the parts of a binding."""
+        found = {name: getattr(self, name) for name in ("common_name", "serial_number", "dns", "upn", "uri")}
+        return {name: value for name, value in found.items() if value}
+
+
+class CertificateChallenge(Section):
+    """The certificate that a device's manufacturer gave it signs the request, in place of a self-signed one."""
+
+    type: Literal["certificate"] = Field(description="What kind of challenge the profile asks for.")
+    anchors: Annotated[tuple[FilePath, ...], Field(min_length=1), Listed] = Field(
+        description="Files with the manufacturers' CA certificates; no others are trusted."
+    )
+    subject: Mapping[AttributeType, PatternText] = Field(
+        default_factory=dict,
+        description="Attributes that the certificate's subject must have, with the pattern that each of their values"
+        " must match in full.",
+    )
+    serial: SerialMapping | None = Field(
+        default=None,
+        description="Which names its serial number gives; without it, every such device may ask for every name that the"
+        " policy lets through.",
+    )
+    keys: Annotated[Count, Field(le=1000)] = Field(
+        default=1,
+        description="For how many different keys one such certificate may enrol its device, as long as challenges are"
+        " kept (store: retention).",
+    )
+    sha1: Literal["refuse", "allow"] = Field(
+        default="refuse", description="Whether the certificate, or the message, may be signed with SHA-1."
+    )
+    crl: RevocationLists | None = Field(
+        default=None, description="The lists of what the manufacturers have revoked; without it, nothing is."
+    )
+
+
 class AnyOf(Section):
     """Several kinds of challenge: good is what one of them accepts; what one knows and refuses, no other makes good."""
 
@@ -131,9 +205,12 @@ class AllOf(Section):
     )
 
 
-SingleChallenge = Annotated[StaticChallenge | MintedChallenge | NdesChallenge, Field(discriminator="type")]
+SingleChallenge = Annotated[
+    StaticChallenge | MintedChallenge | NdesChallenge | CertificateChallenge, Field(discriminator="type")
+]
 Challenge = Annotated[
-    StaticChallenge | NoChallenge | MintedChallenge | NdesChallenge | AnyOf | AllOf, Field(discriminator="type")
+    StaticChallenge | NoChallenge | MintedChallenge | NdesChallenge | CertificateChallenge | AnyOf | AllOf,
+    Field(discriminator="type"),
 ]
 
 

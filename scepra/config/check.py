@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 
-from scepra.config.challenge import AllOf, AnyOf, MintedChallenge, NdesChallenge, NoChallenge, StaticChallenge, singles
+from scepra.config.challenge import (
+    CertificateChallenge,
+    MintedChallenge,
+    NdesChallenge,
+    NoChallenge,
+    StaticChallenge,
+    singles,
+)
 from scepra.config.document import Path
+from scepra.config.finding import Finding, Sections
 from scepra.config.model import Limits, Listen
 from scepra.config.profile import Profile
 from scepra.config.refusal import suggestion
 from scepra.config.store import Store
+from scepra.config.trust import check_certificates, check_manufacturer, placed
 from scepra.config.upstream import CertificateSigner, EphemeralSigner, Upstream
 from scepra.errors import Refused
 from scepra.policy import openness
 from scepra.scep.algorithm import ContentCipher, Digest
 from scepra.scep.transport import ADMINISTRATION_PAGE, read_path
+
+__all__ = ["Finding", "Sections", "check", "strength"]
 
 # A static challenge worth fewer bits than the first is refused, fewer than the second warned about (AC-094).
 GUESSABLE, WEAK = 32, 64
@@ -30,29 +40,6 @@ _GIVEN_OUT = (MintedChallenge, NdesChallenge)
 PATIENCE = 25.0
 # Finished transactions are kept for at least a week (MSG-44).
 WEEK = 7 * 86400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something wrong at a path of the file; ``severity`` is "error" or "warning"."""
-
-    path: Path
-    sentence: str
-    severity: str = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Sections:
-    """The sections that could be read, all of them if ``complete``; the names of all upstreams, readable or not."""
-
-    listen: Listen | None = None
-    workers: int | None = None
-    limits: Limits | None = None
-    store: Store | None = None
-    upstreams: Mapping[str, Upstream] = field(default_factory=dict)
-    profiles: Mapping[str, Profile] = field(default_factory=dict)
-    upstream_names: Collection[str] = ()
-    complete: bool = False
 
 
 def check(sections: Sections) -> Iterator[Finding]:
@@ -179,7 +166,7 @@ def _profile(name: str, profile: Profile, sections: Sections) -> Iterator[Findin
     if profile.held.per_address > profile.held.requests:
         yield Finding((*path, "held", "per-address"), "more than requests in all")
     yield from _legacy(path, profile.legacy)
-    yield from _renewal(path, profile, sections.upstreams.get(profile.upstream))
+    yield from check_certificates(path, profile, sections)
     yield from _challenge((*path, "challenge"), profile, sections)
     for opening in openness(profile.policy):
         yield Finding((*path, "policy", *opening.path), opening.sentence, opening.severity)
@@ -199,27 +186,8 @@ def _idle_rules(path: Path, profile: Profile) -> Iterator[Finding]:
                 yield Finding((*where, position, "per"), said)
 
 
-def _renewal(path: Path, profile: Profile, upstream: Upstream | None) -> Iterator[Finding]:
-    if profile.renewal is None:
-        return
-    for broken in ("MD5", "DES-CBC"):
-        if broken in profile.legacy:
-            yield Finding(
-                (*path, "legacy", profile.legacy.index(broken)),
-                f"{broken} is impossible together with renewal (SEC-01): serve old devices by a profile of their own",
-            )
-    if upstream is not None and upstream.authorisation == "challenge":
-        yield Finding(
-            (*path, "renewal"),
-            f"the upstream {profile.upstream} asks for a challenge: only clients that repeat it can renew (RA-30)",
-            "warning",
-        )
-
-
 def _challenge(path: Path, profile: Profile, sections: Sections) -> Iterator[Finding]:
-    several = isinstance(profile.challenge, AnyOf | AllOf)
-    for index, challenge in enumerate(singles(profile.challenge)):
-        where: Path = (*path, "providers", index) if several else path
+    for index, (where, challenge) in enumerate(placed(path, profile)):
         match challenge:
             case NoChallenge():
                 sentence = "anyone who reaches this profile may enrol, as far as its policy lets them"
@@ -230,6 +198,8 @@ def _challenge(path: Path, profile: Profile, sections: Sections) -> Iterator[Fin
                 yield from _minted(where, challenge, profile, sections)
             case NdesChallenge():
                 yield from _ndes(where, challenge, profile, sections)
+            case CertificateChallenge():
+                yield from check_manufacturer(where, challenge, sections)
         earlier = singles(profile.challenge)[:index]
         if isinstance(challenge, _GIVEN_OUT) and any(isinstance(each, _GIVEN_OUT) for each in earlier):
             yield Finding((*where, "type"), "the profile gives out challenges of another provider already")

@@ -96,6 +96,7 @@ def parse(content: bytes, file: str, surroundings: Surroundings, mode: int = 0o6
             upstreams=config.upstreams,
             profiles=config.profiles,
             upstream_names=config.upstreams,
+            profile_names=config.profiles,
             complete=True,
         )
     except ValidationError as error:
@@ -119,6 +120,7 @@ def _readable(data: Mapping[str, object], surroundings: Surroundings) -> Section
         upstreams=dict(_valid_values(TypeAdapter(Upstream), upstreams, surroundings)),
         profiles=dict(_valid_values(TypeAdapter(Profile), profiles, surroundings)),
         upstream_names=tuple(upstreams) if isinstance(upstreams, Mapping) else (),
+        profile_names=tuple(profiles) if isinstance(profiles, Mapping) else (),
     )
 
 

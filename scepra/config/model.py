@@ -16,6 +16,7 @@ from pydantic import Field
 from scepra.config.challenge import (
     AllOf,
     AnyOf,
+    CertificateChallenge,
     Challenge,
     MintedChallenge,
     NdesChallenge,
@@ -26,8 +27,9 @@ from scepra.config.challenge import (
 from scepra.config.identity import DualIdentity, IdentityFiles, KeyFile, SplitIdentity
 from scepra.config.legacy import Legacy
 from scepra.config.pin import Fingerprint
-from scepra.config.profile import CACertificates, OfferedCapabilities, Profile, Renewal, Reply
+from scepra.config.profile import CACertificates, OfferedCapabilities, OnBehalf, Profile, Renewal, Reply
 from scepra.config.rates import Rate, Rates
+from scepra.config.revocation import RevocationLists
 from scepra.config.secret import Secret
 from scepra.config.section import Section
 from scepra.config.store import Retention, Store
@@ -139,6 +141,7 @@ __all__ = [
     "AllOf",
     "AnyOf",
     "CACertificates",
+    "CertificateChallenge",
     "CertificateSigner",
     "Challenge",
     "Config",
@@ -154,6 +157,7 @@ __all__ = [
     "NdesChallenge",
     "NoChallenge",
     "OfferedCapabilities",
+    "OnBehalf",
     "Profile",
     "Queue",
     "Rate",
@@ -161,6 +165,7 @@ __all__ = [
     "Renewal",
     "Reply",
     "Retention",
+    "RevocationLists",
     "Secret",
     "Section",
     "SplitIdentity",

@@ -5,14 +5,17 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from scepra.config.challenge import Challenge
 from scepra.config.identity import RaIdentity
 from scepra.config.legacy import Legacy, floor_with
+from scepra.config.pin import Pin
+from scepra.config.revocation import RevocationLists
 from scepra.config.section import Section
 from scepra.config.value import Count, Distinct, FilePath, Flag, Label, Listed, Octets, Seconds, Text
 from scepra.policy.model import Policy
+from scepra.policy.value import KeyFingerprint
 from scepra.scep.algorithm import Digest, Floor
 
 
@@ -45,6 +48,29 @@ class Renewal(Section):
     renewals_per_certificate: Annotated[Count, Field(le=1000)] = Field(
         default=1, description="For how many different new keys one certificate may be renewed."
     )
+    crl: RevocationLists | None = Field(
+        default=None,
+        description="The lists of what these CAs have revoked; without it, whatever they have issued and has not ended"
+        " counts.",
+    )
+
+
+class OnBehalf(Section):
+    """Agents, who may enrol others: their signature takes the place of a challenge. Each of them is listed."""
+
+    certificates: Annotated[tuple[Pin, ...], Distinct, Listed] = Field(
+        default=(), description="Agents' certificates: sha256:HEX of the whole certificate, or file:PATH of it."
+    )
+    keys: Annotated[tuple[KeyFingerprint, ...], Distinct, Listed] = Field(
+        default=(),
+        description="Agents' keys, by the SHA-256 of their SubjectPublicKeyInfo: whatever certificate they come with.",
+    )
+
+    @model_validator(mode="after")
+    def _somebody(self) -> OnBehalf:
+        if not (self.certificates or self.keys):
+            raise ValueError("expected certificates or keys, or both")
+        return self
 
 
 class OfferedCapabilities(Section):
@@ -119,6 +145,7 @@ class Profile(Section):
     ra: RaIdentity = Field(description="The RA's certificate and key, or those for signing and for encryption apart.")
     challenge: Challenge = Field(description="What an initial enrolment is authorised by.")
     renewal: Renewal | None = Field(default=None, description="How certificates are renewed; without it they are not.")
+    on_behalf: OnBehalf | None = Field(default=None, description="Who may enrol others; without it, nobody may.")
     capabilities: OfferedCapabilities = Field(
         default_factory=OfferedCapabilities, description="What is accepted from clients and listed in GetCACaps."
     )

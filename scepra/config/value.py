@@ -28,7 +28,7 @@ def _label(text: str) -> str:
     return text
 
 
-def _url(text: str) -> str:
+def _place(text: str) -> str:
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -40,8 +40,18 @@ def _url(text: str) -> str:
         raise ValueError("expected an http or https URL")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a URL here has no user name and no password")
-    if "?" in text or "#" in text:
+    return text
+
+
+def _url(text: str) -> str:
+    if "?" in _place(text) or "#" in text:
         raise ValueError("a URL here ends with its path: the operation is appended to it as the query")
+    return text
+
+
+def _document(text: str) -> str:
+    if "#" in _place(text):
+        raise ValueError("a URL here has no fragment")
     return text
 
 
@@ -75,12 +85,14 @@ Flag = StrictBool
 Octets = Count
 Label = Annotated[StrictStr, AfterValidator(_label)]
 Url = Annotated[StrictStr, AfterValidator(_url)]
+DocumentUrl = Annotated[StrictStr, AfterValidator(_document)]
 Endpoint = Annotated[StrictStr, AfterValidator(_endpoint)]
 FilePath = Annotated[Path, BeforeValidator(_path, json_schema_input_type=str)]
 
 __all__ = [
     "Count",
     "Distinct",
+    "DocumentUrl",
     "Endpoint",
     "FilePath",
     "Flag",

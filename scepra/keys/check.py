@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-from scepra.config.check import Finding, Sections
 from scepra.config.document import Path
+from scepra.config.finding import Finding, Sections
 from scepra.config.model import (
     AllOf,
     AnyOf,
@@ -25,6 +25,7 @@ from scepra.errors import ConfigError
 from scepra.keys.certificate import read_certificates
 from scepra.keys.identity import read_identity
 from scepra.keys.lint import lint, validity
+from scepra.keys.trust import examine_agents, examine_anchors, examine_lists, examine_manufacturers
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Generation, Identity
 
@@ -48,11 +49,12 @@ def examine(
         offered: the CA certificates of upstreams, by their names, where they were asked for them.
     """
     examination = Examination()
+    own: set[Certificate] = set()
     for name, settings in sections.upstreams.items():
-        examination.findings += _signer(("upstreams", name, "signer"), settings, now)
+        examination.findings += _signer(("upstreams", name, "signer"), settings, now, own)
     for name, profile in sections.profiles.items():
         path: Path = ("profiles", name)
-        anchors = list(_anchors((*path, "renewal", "trust"), profile, now, examination.findings))
+        anchors = _anchors(path, profile, now, examination.findings)
         examination.findings += _trusted((*path, "challenge"), profile)
         generation = _generation((*path, "ra"), profile.ra, examination.findings)
         if generation is None:
@@ -63,17 +65,32 @@ def examine(
         for remark in lint(generation, issuers, now):
             place = ("certificate",) if remark.role == "both" else (remark.role, "certificate")
             examination.findings.append(Finding((*path, "ra", *place), remark.sentence, remark.severity))
+    for generation in examination.generations.values():
+        own |= {generation.signing.certificate, generation.encryption.certificate}
+    for name, profile in sections.profiles.items():
+        examination.findings += examine_agents(("profiles", name, "on-behalf"), profile.on_behalf, own, now)
     return examination
 
 
-def _signer(path: Path, upstream: Upstream, now: datetime) -> Iterator[Finding]:
-    """The RA's certificate for the upstream."""
+def _anchors(path: Path, profile: Profile, now: datetime, findings: list[Finding]) -> list[Certificate]:
+    """The renewal anchors of a profile; what is wrong with them, and with manufacturers', is noted."""
+    anchors: list[Certificate] = []
+    if profile.renewal is not None:
+        anchors += examine_anchors((*path, "renewal", "trust"), profile.renewal.trust, now, findings)
+        findings += examine_lists((*path, "renewal", "crl"), profile.renewal.crl, anchors, now)
+    findings += examine_manufacturers(path, profile, anchors, now)
+    return anchors
+
+
+def _signer(path: Path, upstream: Upstream, now: datetime, own: set[Certificate]) -> Iterator[Finding]:
+    """The RA's certificate for the upstream, which becomes one of the RA's *own*."""
     if not isinstance(upstream.signer, CertificateSigner):
         return
     findings: list[Finding] = []
     identity = _identity(path, upstream.signer, findings)
     yield from findings
     if identity is not None:
+        own.add(identity.certificate)
         for sentence, severity in validity(identity.certificate, now):
             yield Finding((*path, "certificate"), sentence, severity)
 
@@ -96,24 +113,6 @@ def _identity(path: Path, files: IdentityFiles, findings: list[Finding]) -> Iden
             key = "key" if problem.file == str(files.key.file) else "certificate"
             findings.append(Finding((*path, key), f"{problem.file} {problem.sentence}"))
         return None
-
-
-def _anchors(path: Path, profile: Profile, now: datetime, findings: list[Finding]) -> Iterator[Certificate]:
-    """The renewal anchors of a profile."""
-    for index, file in enumerate(profile.renewal.trust if profile.renewal is not None else ()):
-        try:
-            certificates = read_certificates(file)
-        except ConfigError as error:
-            findings += (Finding((*path, index), f"{each.file} {each.sentence}") for each in error.problems)
-            continue
-        for certificate in certificates:
-            if not certificate.is_ca:
-                findings.append(Finding((*path, index), f"{file} holds a certificate that is no CA's"))
-            findings += (
-                Finding((*path, index), f"{file} holds a certificate that {sentence}", "warning")
-                for sentence, _ in validity(certificate, now)
-            )
-        yield from certificates
 
 
 def _trusted(path: Path, profile: Profile) -> Iterator[Finding]:

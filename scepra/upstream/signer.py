@@ -50,13 +50,13 @@ class RACertificate:
     """``ra-certificate``: one long-lived certificate that the CA issued to the RA."""
 
     def __init__(self, identity: Identity) -> None:
-        self._identity = identity
+        self.own = identity
 
     async def identity(self, subject_der: bytes, now: datetime) -> Signing:
-        return Signing(self._identity)
+        return Signing(self.own)
 
     async def again(self, key_id: str | None, certificate: bytes | None) -> Identity:
-        return self._identity
+        return self.own
 
 
 class EphemeralSelfSigned:

@@ -66,7 +66,7 @@ def test_what_it_comments_out_is_right_too(directory: Path) -> None:
     found = parse(COMPLETE.encode(), "example", Surroundings(directory, environment))
     assert [str(problem) for problem in found.problems if problem.severity == "error"] == []
     assert isinstance(found.config, Config)
-    assert set(found.config.profiles) == {"lab", "routers", "trial", "phones", "laptops", "users", "open"}
+    assert set(found.config.profiles) == {"lab", "routers", "trial", "phones", "laptops", "users", "factory", "open"}
     assert set(found.config.upstreams) == {"lab", "corporate", "ndes"}
 
 

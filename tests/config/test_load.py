@@ -149,8 +149,8 @@ def test_sections_that_are_right_are_compared_even_beside_wrong_ones() -> None:
         ]),
         ("{type: static, environment: CHALLENGE}", "static", ["11:5: profiles.wifi.challenge: expected a mapping"]),
         ("type: static", "type: statik", [
-            "11:17: profiles.wifi.challenge.type: expected 'static' or 'none' or 'minted' or 'ndes' or 'any-of' or"
-            " 'all-of'; did you mean 'static'?",
+            "11:17: profiles.wifi.challenge.type: expected 'static' or 'none' or 'minted' or 'ndes' or 'certificate' or"
+            " 'any-of' or 'all-of'; did you mean 'static'?",
         ]),
         ("{type: static, environment: CHALLENGE}", "{type: none}", [
             "11:5: profiles.wifi.challenge.anyone-may-enrol-without-a-challenge: required key is missing",

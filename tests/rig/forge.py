@@ -126,7 +126,7 @@ def certificate(
         issuer: an encoded Name instead of the issuing certificate's subject.
         serial: an encoded INTEGER.
         version: the whole ``[0]``; empty for version 1.
-        validity: two UTCTimes' texts.
+        validity: two texts of a UTCTime or, with the century, a GeneralizedTime.
         extensions: encoded Extensions; without any, the field is left out.
         public_key: an encoded SubjectPublicKeyInfo instead of the key's.
         trailer: follows the extensions.
@@ -140,7 +140,7 @@ def certificate(
         serial,
         algorithm,
         issuer or (by[1].subject_der if by else name),
-        der.sequence(*(der.tlv(der.UTC_TIME, time) for time in validity)),
+        der.sequence(*(der.tlv(der.GENERALIZED_TIME if len(time) == 15 else der.UTC_TIME, time) for time in validity)),
         name,
         public_key or csrs.spki(key),
         der.explicit(3, der.sequence(*extensions)) if extensions else b"",

@@ -185,6 +185,7 @@ def house(
     client: HTTPClient | None = None,
     clock: Clock | None = None,
     database: Database | None = None,
+    web: HTTPClient | None = None,
 ) -> Iterator[House]:
     """Build a house.
 
@@ -198,6 +199,7 @@ def house(
         client: the way to it.
         clock: what the RA waits by; it stands still unless the test turns it.
         database: another house's, which stays open.
+        web: the way to whatever else the configuration names by a URL.
     """
     state = lab_state(directory)
     data = {
@@ -212,7 +214,8 @@ def house(
     clock = clock or Clock()
     asked = Upstream("ca", config.upstreams["ca"], clock, now, client=client or StubTreq(ca))
     store = database or Database(in_memory())
-    ground = Ground(store, VAULT, clock, now, at_once)
+    outside = (lambda url, limits: web) if web is not None else None
+    ground = Ground(store, VAULT, clock, now, at_once, outside=outside)
     routes = build(config, {"ca": asked}, ground).routes
     authority = routes.resolve(("scep",))
     assert isinstance(authority, RegistrationAuthority)
