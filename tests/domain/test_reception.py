@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from scepra.agent import Agents
 from scepra.enrolment import Credential
 from scepra.errors import FailInfo, ScepError
 from scepra.reception import NOBODY, Reception, receive
@@ -29,12 +32,13 @@ def received(
     floor: Floor = FLOOR,
     renewal: RenewalRules | None = RULES,
     recipient: Identity = RA,
+    **others: Any,
 ) -> Reception:
     """What becomes of a message with this content."""
     encoding = build_request(message_type, "1", new_nonce(), content, signer, recipient.certificate, algorithms)
     message = PKIMessage.parse(encoding)
     verified, digest = message.verify(floor)
-    return receive(message, verified, digest, keyring=KEYRING, floor=floor, renewal=renewal)
+    return receive(message, verified, digest, keyring=KEYRING, floor=floor, renewal=renewal, **others)
 
 
 def refusal(*args, **settings) -> ScepError:
@@ -109,6 +113,38 @@ def test_foreign_certificate(message_type):
 def test_profile_without_renewal():
     """Where nothing is renewed, a certificate of the CA's authorises nothing."""
     assert "renews nothing" in refusal(request().der, device_certificate(), renewal=None).reason
+
+
+@pytest.mark.proves("AC-055", "MSG-20", "DR-4")
+def test_agents():
+    """Whom a profile lists signs for others, and for itself like anybody; it renews nothing."""
+    agent = device_certificate()
+    agents = Agents(frozenset((bytes.fromhex(agent.certificate.fingerprint()),)))
+    csr = request(private_key=key("new"))
+    assert received(csr.der, agent, agents=agents).credential is Credential.ON_BEHALF
+    assert received(csr.der, agent, agents=agents, renewal=None).credential is Credential.ON_BEHALF
+    assert "renews nothing" in refusal(csr.der, agent, MessageType.RENEWAL_REQ, agents=agents).reason
+    by_key = Agents(keys=frozenset((agent.certificate.public_key.sha256,)))
+    own = self_signed_identity(request())
+    assert received(csr.der, own, agents=by_key).credential is Credential.ON_BEHALF
+    assert received(request().der, own, agents=by_key).credential is Credential.INITIAL
+    assert "another key" in refusal(csr.der, own).reason
+
+
+@pytest.mark.proves("MSG-20", "MSG-23", "DR-4", "SEC-10")
+def test_manufacturers():
+    """A manufacturer's certificate signs a first request for a new key, where the profile names that manufacturer."""
+    device, csr = device_certificate("maker"), request(private_key=key("new"))
+    makers = (authority("maker").certificate,)
+    assert received(csr.der, device, manufacturers=makers).credential is Credential.DEVICE
+    assert received(csr.der, device, manufacturers=makers, renewal=None).credential is Credential.DEVICE
+    assert "manufacturer" in refusal(csr.der, device, MessageType.RENEWAL_REQ, manufacturers=makers).reason
+    other = device_certificate("other CA")
+    assert "no renewal anchor" in refusal(csr.der, other, manufacturers=makers).reason
+    assert "renews nothing" in refusal(csr.der, other, manufacturers=makers, renewal=None).reason
+    # Whoever is both is what has less to say about names.
+    both = RenewalRules((*RULES.anchors, *makers), window=30 * DAY)
+    assert received(csr.der, device, manufacturers=makers, renewal=both).credential is Credential.RENEWAL
 
 
 @pytest.mark.proves("P10-02", "AC-065", "SEC-11", "AC-053")
