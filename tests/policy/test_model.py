@@ -143,11 +143,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     ({"hold": {"when": {"subject": {"OU": "a**"}}}}, "hold.when.subject.OU", "a pattern that cannot be used"),
     ({"hold": {"when": {"dns": "(?i)a"}}}, "hold.when.dns", "no flags"),
     ({"hold": {"when": {"ip": "192.0.2.1"}}}, "hold.when.ip", "Extra inputs"),
-    (
-        {"hold": {"when": {"credential": "challenge"}}},
-        "hold.when.credential",
-        "'initial', 'renewal', 'device' or 'on-behalf'",
-    ),
+    ({"hold": {"when": {"credential": "challenge"}}}, "hold.when.credential", "'renewal', 'device' or 'on-behalf'"),
     ({"hold": {"when": {"source": []}}}, "hold.when.source", "at least 1 item"),
     ({"hold": {"when": {"source": "10.0.0.1/8"}}}, "hold.when.source.0", "its host bits zero"),
 ]
