@@ -155,7 +155,7 @@ class RevocationLists(Service):
         reactor: IReactorTime,
         slowly: Callable[..., Awaitable[Any]],
     ) -> None:
-        # Twisted calls a service's name so, and keeps a parent's services by it.
+        # Not "name", which a service has only once below its parent.
         self.label = name
         self._anchors = anchors
         self._sources = tuple(sources)
@@ -233,13 +233,14 @@ class RevocationLists(Service):
             ):
                 continue
             try:
-                if not held.valid_at(now) or not held.covers(certificate):
-                    continue
+                covered = held.covers(certificate)
             except ScepError:
-                continue
-            if certificate.serial in held.revoked:
+                covered = False
+            if covered and certificate.serial in held.revoked:
+                # Also on a list that has ended: only a newer one takes a certificate off it.
                 return Revocation.REVOKED
-            found = Revocation.GOOD
+            if covered and held.valid_at(now):
+                found = Revocation.GOOD
         return found
 
     def _is_due(self) -> bool:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 
 from scepra.config.challenge import (
-    CertificateChallenge,
     MintedChallenge,
     NdesChallenge,
     NoChallenge,
@@ -23,7 +22,7 @@ from scepra.config.model import Limits, Listen
 from scepra.config.profile import Profile
 from scepra.config.refusal import suggestion
 from scepra.config.store import Store
-from scepra.config.trust import check_certificates, check_manufacturer, placed
+from scepra.config.trust import check_certificates, placed
 from scepra.config.upstream import CertificateSigner, EphemeralSigner, Upstream
 from scepra.errors import Refused
 from scepra.policy import openness
@@ -198,8 +197,6 @@ def _challenge(path: Path, profile: Profile, sections: Sections) -> Iterator[Fin
                 yield from _minted(where, challenge, profile, sections)
             case NdesChallenge():
                 yield from _ndes(where, challenge, profile, sections)
-            case CertificateChallenge():
-                yield from check_manufacturer(where, challenge, sections)
         earlier = singles(profile.challenge)[:index]
         if isinstance(challenge, _GIVEN_OUT) and any(isinstance(each, _GIVEN_OUT) for each in earlier):
             yield Finding((*where, "type"), "the profile gives out challenges of another provider already")

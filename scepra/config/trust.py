@@ -32,6 +32,7 @@ def check_certificates(path: Path, profile: Profile, sections: Sections) -> Iter
     for where, challenge in placed((*path, "challenge"), profile):
         if isinstance(challenge, CertificateChallenge):
             kinds["a challenge of the type certificate"] = where
+            yield from _manufacturer(where, challenge, sections)
     for broken in ("MD5", "DES-CBC"):
         if broken in profile.legacy and kinds:
             yield Finding(
@@ -89,7 +90,7 @@ def placed(path: Path, profile: Profile) -> Iterator[tuple[Path, SingleChallenge
         yield (*path, "providers", index) if several else path, challenge
 
 
-def check_manufacturer(path: Path, challenge: CertificateChallenge, sections: Sections) -> Iterator[Finding]:
+def _manufacturer(path: Path, challenge: CertificateChallenge, sections: Sections) -> Iterator[Finding]:
     if challenge.serial is None:
         sentence = "without serial any device of these manufacturers may have any name that the policy lets through"
         yield Finding(path, sentence, "warning")

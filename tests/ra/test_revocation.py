@@ -184,6 +184,11 @@ def test_profiles_that_do_not_mind(lab: Path) -> None:
         there.publish(revoked)
         there.pass_time(31)
         deny(renewal(there.house, revoked), because="is revoked")
+        # Neither when the list is over: who was on it stays on it.
+        there.place.has.clear()
+        there.pass_time(25 * 3600)
+        granted(there.house, renewal(there.house), OLD)
+        deny(renewal(there.house, revoked), because="is revoked")
 
 
 @pytest.mark.proves("AC-049")
@@ -196,7 +201,8 @@ def test_an_older_list_takes_nothing_off(lab: Path) -> None:
         deny(renewal(there.house, revoked), because="is revoked")
         there.place.has[b"/ca.crl"] = older
         there.pass_time(2 * 3600 + 1)
-        deny(renewal(there.house, revoked), because="may be revoked")
+        deny(renewal(there.house, revoked), because="is revoked")
+        deny(renewal(there.house), because="may be revoked")
         assert any("older" in str(event.get("log_format")) for event in there.house.events)
 
 

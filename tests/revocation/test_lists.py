@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
+from scepra.config import model
 from scepra.provenance import Revocation
 from scepra.revocation import RETRY, FileSource, RevocationLists, Source, Unavailable
 from scepra.scep import der
 from scepra.scep.algorithm import Digest
+from scepra.trust import Trust
 from tests import csrs
 from tests.rig.crls import crl
 from tests.rig.forge import ca_extensions, certificate
@@ -96,6 +98,14 @@ def test_fetched_from_the_start_on(day: Day, source: Told) -> None:
     day.advance(10 * HOUR)
     assert len(source.asked) == asked
     lists(day, source).stopService()
+    # What ends while it is being fetched is not asked for again.
+    source.waiting = Deferred()
+    ending = lists(day, source)
+    ending.startService()
+    day.advance(0)
+    ending.stopService()
+    source.waiting.callback(source.list())
+    assert not day.getDelayedCalls()
 
 
 @pytest.mark.proves("FT-57", "AC-049")
@@ -202,3 +212,23 @@ def test_files(day: Day, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="is larger than 100 octets"):
         run(source.fetch())
     assert not source.changed()
+
+
+def test_profiles_share_lists(day: Day, source: Told) -> None:
+    """Profiles that ask for the same lists of the same CAs have them together; others have their own."""
+    path, elsewhere = Path("ca.crt"), Path("other.crt")
+    other = certificate(csrs.ec_key(which=62), "Other CA", extensions=ca_extensions())
+    files = {path: (CA,), elsewhere: (other,)}
+    trust = Trust(files, frozenset(), lambda name, anchors, settings, digests: lists(day, source))
+    hourly, daily = (
+        model.RevocationLists(urls=("http://a.example/",), refresh=refresh) for refresh in (3600.0, 86400.0)
+    )
+    made = [
+        trust.revocation("wifi", [path], hourly),
+        trust.revocation("vpn", [path], hourly),
+        trust.revocation("vpn", [path], daily),
+        trust.revocation("vpn", [elsewhere], hourly),
+    ]
+    assert made[0] is made[1]
+    assert len(set(map(id, made))) == len(trust.lists) == 3
+    assert trust.revocation("wifi", [path], None) is None
