@@ -230,7 +230,8 @@ class Forwarding:
             reason = _NOT_DELIVERED + error.reason
             return Outcome(Event.MISISSUED, reason=reason, attention=reason, certificate=_another_s(rep.certificates))
         judged = self._judge_again(issued, held, now)
-        record.reported += tuple(map(str, judged.reported))
+        # What was reported of the request already is not worth saying twice.
+        record.reported = tuple(dict.fromkeys((*record.reported, *map(str, judged.reported))))
         violations = (*self.issuance.violations(issued, errand.csr, view.issuers, now), *judged.violations)
         doubtful = not all(keyring.valid_at(now) for keyring in self.keyrings)
         if violations and doubtful and all(violation.path == "validity" for violation in violations):

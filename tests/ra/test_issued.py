@@ -74,6 +74,7 @@ def policy(*rules: dict[str, Any]) -> dict[str, Any]:
     return {"policy": [*(each for each in PROFILE["policy"] if next(iter(each)) not in kinds), *rules]}
 
 
+REPORTING: dict[str, Any] = {"eku": {"allow": "clientAuth"}, "san": {"dns": {"suffix": "corp.example"}}}
 SID = der.sequence(
     der.tlv(
         0xA0,
@@ -165,10 +166,11 @@ def test_how_long_it_may_be_valid(lab: Path) -> None:
 def test_what_is_only_reported(lab: Path) -> None:
     """Rules that only report do so about certificates, too; what is a power is refused."""
     ca, adding = behind(lab, extended_key_usage(oid.encode("1.3.6.1.5.5.7.3.1")))
-    rule = {"eku": {"allow": "clientAuth"}, "severity": "report"}
-    with house(lab, policy(rule), ca=ca) as built:
-        granted(built, sound(built))
-        assert built.records[-1]["reported"] == ["eku: eku.serverAuth: no rule names it"]
+    rules = [{kind: spec, "severity": "report"} for kind, spec in REPORTING.items()]
+    with house(lab, policy(*rules), ca=ca) as built:
+        granted(built, sound(built, csr=request(built, csrs.carried(csrs.san(csrs.dns("a.other"))))))
+        said = ["san: san.dns[0]: is not below corp.example", "eku: eku.serverAuth: no rule names it"]
+        assert built.records[-1]["reported"] == said
         adding.added = (extended_key_usage(oid.encode("1.3.6.1.5.5.7.3.3")),)
         Denials(built)(sound(built), because="eku: eku.codeSigning", reached=1)
 
