@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from scepra.errors import FailInfo
+from scepra.store import notices
 from scepra.store.claims import drop
 from scepra.store.intents import get
 from scepra.store.rows import COLUMNS, note, read
@@ -177,6 +178,8 @@ def say(
         )
     )
     note(connection, transaction, said, now, {"person": person, "why": why, "shown": shown_digest})
+    if state is State.REFUSED:
+        notices.add(connection, transaction, found.notify, Event.DENIED, now)
     return changed
 
 

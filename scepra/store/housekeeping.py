@@ -5,6 +5,7 @@ Everything is done in small steps, so that no step holds the database for long.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +16,9 @@ from scepra.config.store import Retention
 from scepra.errors import FailInfo
 from scepra.policy.model import LONGEST_WINDOW
 from scepra.store.claims import drop
-from scepra.store.rows import Insert, note
+from scepra.store.intents import get
+from scepra.store.notices import add
+from scepra.store.rows import Corrupt, Insert, note
 from scepra.store.tables import (
     Moment,
     approvals,
@@ -62,7 +65,7 @@ def tick(connection: sa.Connection, now: datetime) -> timedelta:
 
 def _bring_forward(connection: sa.Connection, by: timedelta, now: datetime) -> None:
     milliseconds = by // timedelta(milliseconds=1)
-    for column in (transactions.c.next_at, transactions.c.lease_ends, drivers.c.lease_ends):
+    for column in (transactions.c.next_at, transactions.c.lease_ends, drivers.c.lease_ends, notices.c.next_at):
         earlier = sa.type_coerce(sa.type_coerce(column, sa.BigInteger) - milliseconds, Moment)
         connection.execute(sa.update(column.table).where(column > now).values({column.name: earlier}))
 
@@ -102,8 +105,16 @@ def expire(connection: sa.Connection, now: datetime) -> list[str]:
         if changed.rowcount:
             drop(connection, row.id)
             note(connection, row.id, Event.EXPIRED.value, now, {"reason": reason, "was": row.state})
+            _note_notices(connection, row.id, now)
             ended.append(row.id)
     return ended
+
+
+def _note_notices(connection: sa.Connection, transaction: str, now: datetime) -> None:
+    """Have providers told that it has expired; a row that cannot be read keeps no other from ending (FT-58)."""
+    with suppress(Corrupt):
+        found = get(connection, transaction)
+        add(connection, transaction, found.notify if found is not None else (), Event.EXPIRED, now)
 
 
 @dataclass(frozen=True, slots=True)

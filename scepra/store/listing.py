@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from scepra.errors import FailInfo
+from scepra.store import notices
 from scepra.store.approvals import NotPossible
 from scepra.store.claims import drop
 from scepra.store.intents import get
@@ -198,4 +199,6 @@ def _act(
     if state is State.REFUSED:
         drop(connection, transaction)
     note(connection, transaction, event.value, now, {"person": person, "why": why, "was": found.state.value})
+    if state.final and not found.state.final:
+        notices.add(connection, transaction, found.notify, event, now)
     return read(row)

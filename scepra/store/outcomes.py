@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from scepra.errors import FailInfo
 from scepra.scep.certificate import Certificate
-from scepra.store import claims
+from scepra.store import claims, notices
 from scepra.store.rows import Insert, note
 from scepra.store.tables import certificates, transactions
 from scepra.transaction import Event, State, Transaction, follow
@@ -95,6 +95,8 @@ def apply(connection: sa.Connection, held: Transaction, outcome: Outcome, now: d
         claims.drop(connection, held.id)
     if state is not held.state:
         note(connection, held.id, event.value, now, outcome.record or {"reason": reason})
+    if state.final:
+        notices.add(connection, held.id, held.notify, event, now)
     return after
 
 

@@ -196,6 +196,7 @@ notices = sa.Table(
     sa.Column("made", Moment, nullable=False),
     sa.Column("next_at", Moment, index=True),
     sa.Column("attempts", sa.Integer, nullable=False),
+    # Which event of the transaction's life it was.
     sa.Column("reason", sa.Text, nullable=False),
 )
 """What providers of challenges have still to be told; written in the commit of what they are told of."""
