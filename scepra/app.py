@@ -27,21 +27,27 @@ from scepra import minting, policy
 from scepra.admission import Admission
 from scepra.challenge.certificate import CertificateOrChallenge
 from scepra.challenge.combined import AllOf, AnyOf
+from scepra.challenge.directory import DirectoryChallenge
+from scepra.challenge.intune import IntuneChallenge
 from scepra.challenge.minted import MintedChallenge
 from scepra.challenge.none import NoChallenge
-from scepra.challenge.protocol import ChallengeProvider
+from scepra.challenge.protocol import ChallengeProvider, Notified
+from scepra.challenge.service import Service as Asked
 from scepra.challenge.static import StaticChallenge
+from scepra.challenge.webhook import WebhookChallenge
 from scepra.config import model
 from scepra.errors import ConfigError, Problem, StoreError
 from scepra.forwarding import Forwarding
 from scepra.housekeeper import Housekeeper
 from scepra.http.agent import http_client
+from scepra.http.breaker import Breaker
 from scepra.http.connection import Limits as HTTPLimits
 from scepra.http.request import Origin
 from scepra.issuance import IssuanceRules
 from scepra.keys.certificate import read_certificates
 from scepra.keys.identity import read_generation, read_identity
 from scepra.ndes.broker import brokers
+from scepra.notifier import Notifier
 from scepra.ra import RegistrationAuthority
 from scepra.reconciler import Reconciler
 from scepra.revocation import FileSource, RevocationLists, Source, WebSource
@@ -163,6 +169,8 @@ def assemble(
         Reconciler(forwarding).setServiceParent(service)
     for broker in brokers(settings.profiles, database, vault, built.owner, now, reactor):
         broker.setServiceParent(service)
+    if built.notified:
+        Notifier(database, vault, built.notified, built.owner, now, reactor).setServiceParent(service)
     Housekeeper(database, settings.store.retention, built.keyrings, built.owner, now, reactor).setServiceParent(service)
     if sockets is None:
         ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.scep]
@@ -246,23 +254,27 @@ class Ground:
     now: Callable[[], datetime] = utc_now
     slowly: Callable[..., Awaitable[Any]] = deferToThread
     pause: Callable[[float], Awaitable[object]] | None = None
-    outside: Callable[[str, HTTPLimits], HTTPClient] | None = None
+    outside: Callable[..., HTTPClient] | None = None
 
-    def client(self, url: str, limits: HTTPLimits) -> HTTPClient:
-        """The way to a URL of the configuration that is no CA's."""
-        return self.outside(url, limits) if self.outside is not None else http_client(self.reactor, url, limits)
+    def client(self, url: str, limits: HTTPLimits, *, socket: str | None = None) -> HTTPClient:
+        """The way to a URL of the configuration that is no CA's; by a UNIX socket, where one is named."""
+        if self.outside is not None:
+            return self.outside(url, limits) if socket is None else self.outside(url, limits, socket=socket)
+        return http_client(self.reactor, url, limits, socket=socket)
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
     """The authorities of all profiles and where they are served; the ways to the CAs, by their names; the identities of
-    all profiles; the name of this process in leases; the revocation lists that are kept."""
+    all profiles; the name of this process in leases; the revocation lists that are kept; the providers that want
+    notices, by the names of their profiles and their kinds."""
 
     routes: Routes
     forwardings: Mapping[str, Forwarding]
     keyrings: tuple[Keyring, ...]
     owner: str
     lists: tuple[RevocationLists, ...]
+    notified: Mapping[tuple[str, str], Notified]
 
 
 def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Ground, processes: int = 1) -> Built:
@@ -299,6 +311,12 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
                 broken = ", ".join(section.legacy)
                 log.warn("{kind} {name} accepts what is broken: {broken}", kind=kind, name=name, broken=broken)
     trust = Trust(files, infrastructure, partial(_lists, ground))
+    providers = {
+        name: _read(partial(providers_of, ground, trust, name), profile.challenge, problems)
+        for name, profile in settings.profiles.items()
+    }
+    if problems:
+        raise ConfigError(tuple(problems))
     identities = {name: Keyring([generation]) for name, generation in generations.items()}
     keyrings = tuple(identities.values())
     forwardings = {
@@ -324,23 +342,39 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
     admission = Admission(settings.rates, ground.reactor.seconds, processes)
     routes = Routes(
         Route(
-            _authority(name, profile, identities[name], forwardings[profile.upstream], admission, ground, trust),
+            _authority(
+                profile,
+                identities[name],
+                combined(profile.challenge, providers[name] or ()),
+                forwardings[profile.upstream],
+                admission,
+                ground,
+                trust,
+                name,
+            ),
             profile.paths,
             profile.ca_identifiers,
         )
         for name, profile in settings.profiles.items()
     )
-    return Built(routes, forwardings, keyrings, owner, tuple(trust.lists.values()))
+    notified = {
+        (name, each.kind): each
+        for name, several in providers.items()
+        for each in several or ()
+        if isinstance(each, Notified)
+    }
+    return Built(routes, forwardings, keyrings, owner, tuple(trust.lists.values()), notified)
 
 
 def _authority(
-    name: str,
     profile: model.Profile,
     keyring: Keyring,
+    provider: ChallengeProvider,
     forwarding: Forwarding,
     admission: Admission,
     ground: Ground,
     trust: Trust,
+    name: str,
 ) -> RegistrationAuthority:
     renewal = profile.renewal
     lists = trust.revocation(name, renewal.trust, renewal.crl) if renewal is not None else None
@@ -348,7 +382,7 @@ def _authority(
         name,
         profile,
         keyring,
-        provider(name, profile.challenge, ground, trust),
+        provider,
         policy.build(profile.policy),
         policy.version(profile.policy),
         trust.renewal(name, renewal) if renewal is not None else None,
@@ -409,6 +443,12 @@ def _longest(settings: model.Config, upstream: str) -> float:
         for rule in profile.policy
         if profile.upstream == upstream and (patience := rule.patience) is not None
     ]
+    holds += [
+        each.hold_expires
+        for profile in settings.profiles.values()
+        for each in model.singles(profile.challenge)
+        if profile.upstream == upstream and isinstance(each, model.WebhookChallenge)
+    ]
     return settings.upstreams[upstream].queue.give_up_after + max(holds, default=0.0)
 
 
@@ -421,8 +461,35 @@ def _signer(ground: Ground, name: str, patience: float, upstream: model.Upstream
     return EphemeralSelfSigned(keys, timedelta(seconds=strategy.period), timedelta(seconds=patience) + SIGNER_MARGIN)
 
 
-def provider(name: str, challenge: model.Challenge, ground: Ground, trust: Trust) -> ChallengeProvider:
-    """What judges the challenges of the profile *name*."""
+def providers_of(ground: Ground, trust: Trust, name: str, challenge: model.Challenge) -> tuple[ChallengeProvider, ...]:
+    """What judges the challenges of the profile *name*, each kind by itself.
+
+    Raises:
+        ConfigError: a file that one of them needs cannot be used.
+    """
+    by_name = isinstance(challenge, model.AllOf)
+    return tuple(_provider(ground, trust, name, each, by_name) for each in model.singles(challenge))
+
+
+def combined(challenge: model.Challenge, providers: Sequence[ChallengeProvider]) -> ChallengeProvider:
+    """What they are together."""
+    match challenge:
+        case model.AnyOf():
+            made = tuple(zip(challenge.providers, providers, strict=True))
+            certificates = [judge for each, judge in made if isinstance(each, model.CertificateChallenge)]
+            others = [judge for each, judge in made if not isinstance(each, model.CertificateChallenge)]
+            if certificates and others:
+                return CertificateOrChallenge(certificates, others)
+            return AnyOf(certificates or others)
+        case model.AllOf():
+            return AllOf(providers)
+        case _:
+            return providers[0]
+
+
+def _provider(
+    ground: Ground, trust: Trust, name: str, challenge: model.SingleChallenge | model.NoChallenge, by_name: bool
+) -> ChallengeProvider:
     match challenge:
         case model.StaticChallenge():
             return StaticChallenge(challenge.secret.reveal())
@@ -432,17 +499,39 @@ def provider(name: str, challenge: model.Challenge, ground: Ground, trust: Trust
             return MintedChallenge(partial(_find_challenge, ground), challenge.broker)
         case model.CertificateChallenge():
             return trust.manufacturer(name, challenge)
-        case model.AnyOf():
-            made = [(each, provider(name, each, ground, trust)) for each in challenge.providers]
-            certificates = [judge for each, judge in made if isinstance(each, model.CertificateChallenge)]
-            others = [judge for each, judge in made if not isinstance(each, model.CertificateChallenge)]
-            if certificates and others:
-                return CertificateOrChallenge(certificates, others)
-            return AnyOf(certificates or others)
-        case model.AllOf():
-            return AllOf([provider(name, each, ground, trust) for each in challenge.providers])
+        case model.SignedChallenge():
+            # Here, since it needs what an extra brings.
+            from scepra.challenge.signed import SignedChallenge
+
+            return SignedChallenge(challenge)
+        case model.WebhookChallenge():
+            return WebhookChallenge(
+                challenge, _origin(ground, challenge, challenge.url), _asked(ground, challenge), ground.now
+            )
+        case model.IntuneChallenge():
+            origin = partial(_origin, ground, challenge)
+            return IntuneChallenge(challenge, origin, _asked(ground, challenge), ground.reactor)
+        case model.DirectoryChallenge():
+            return DirectoryChallenge(
+                challenge.file, ground.vault.digest, ground.reactor, ground.slowly, by_name=by_name
+            )
         case model.NoChallenge():
             return NoChallenge()
+
+
+def _origin(ground: Ground, asked: model.WebhookChallenge | model.IntuneChallenge, url: str) -> Origin:
+    """The way to somebody who is asked about challenges."""
+    limits = HTTPLimits(asked.connect_timeout, asked.timeout)
+    if url.startswith("unix:"):
+        client = ground.client("http://localhost/", limits, socket=url.removeprefix("unix:"))
+    else:
+        client = ground.client(url, limits)
+    return Origin(client, ground.reactor, asked.answer)
+
+
+def _asked(ground: Ground, asked: model.WebhookChallenge | model.IntuneChallenge) -> Asked:
+    """What keeps from asking too much."""
+    return Asked(asked.type, Breaker(ground.reactor, asked.retry_after), asked.concurrency)
 
 
 async def _find_challenge(ground: Ground, challenge: str) -> Challenge | None:

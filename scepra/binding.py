@@ -129,7 +129,8 @@ class Binding:
                 values[key] = tuple(value)
             elif key in _TEXTS or key in _LISTS:
                 what = "a list of such texts" if key in _LISTS else "printable text"
-                raise NoBinding(f"{key}: expected {what}, of 1 to {LONGEST} characters")
+                longest = LONGEST_DEVICE if key == "device" else LONGEST
+                raise NoBinding(f"{key}: expected {what}, of 1 to {longest} characters")
             else:
                 raise NoBinding(f"{str(key)[:40]!r}: there is no such key")
         try:

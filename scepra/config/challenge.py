@@ -6,14 +6,32 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import AfterValidator, Field, StrictStr, model_validator
 
 from scepra.config.revocation import RevocationLists
 from scepra.config.secret import InlineSecret, Secret, SecretEnvironment, SecretFile
 from scepra.config.section import Section
-from scepra.config.value import Count, Distinct, FilePath, Flag, Listed, Seconds, Text, Url
+from scepra.config.strength import strength
+from scepra.config.value import (
+    Count,
+    Distinct,
+    FilePath,
+    Flag,
+    HttpsUrl,
+    Listed,
+    Octets,
+    Seconds,
+    ServiceUrl,
+    Text,
+    Url,
+)
+from scepra.config.verification import PublicKeyFile, require_joserfc
 from scepra.manufacturer import PLACE
 from scepra.policy.value import AttributeType, PatternText
+
+SHORTEST, STRONG, SMALLEST = 32, 100, 2048
+"""Octets and bits that a secret for HS256 has at least, and bits that an RSA key has."""
 
 
 def _name_form(text: str) -> str:
@@ -187,6 +205,121 @@ class CertificateChallenge(Section):
     )
 
 
+class SignedKey(Section):
+    """A key that tokens are signed with; a token names it by its ``kid``."""
+
+    id: Text | None = Field(
+        default=None, description="The kid that tokens name it by; may be left out where there is one key only."
+    )
+    algorithm: Literal["HS256", "ES256", "RS256"] = Field(description="The only algorithm that it is good for.")
+    secret_file: SecretFile | None = Field(
+        default=None, description="HS256: a file with the secret, one line whose octets are the key."
+    )
+    public_key: PublicKeyFile | None = Field(
+        default=None, description="ES256, RS256: a file with the public key, as PEM or as one JWK."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> SignedKey:
+        key = self.public_key
+        if (self.secret_file is not None, key is not None) != (self.algorithm == "HS256", self.algorithm != "HS256"):
+            raise ValueError("HS256 has a secret-file, ES256 and RS256 have a public-key, and nothing else")
+        if self.secret_file is not None:
+            secret = self.secret_file.reveal()
+            if len(secret) < SHORTEST or strength(secret.decode()) < STRONG:
+                raise ValueError(
+                    f"the secret can be guessed: HS256 needs {SHORTEST} random octets or more (RFC 7518, 3.2)"
+                )
+        if self.algorithm == "ES256" and not (
+            isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
+        ):
+            raise ValueError("ES256 needs a key on the curve P-256")
+        if self.algorithm == "RS256" and not (isinstance(key, rsa.RSAPublicKey) and key.key_size >= SMALLEST):
+            raise ValueError(f"RS256 needs an RSA key of {SMALLEST} bits or more")
+        return self
+
+
+class SignedChallenge(Section):
+    """Tokens that somebody else signs, each for somebody and for one key (a compact JWS; RFC 7515, RFC 7519)."""
+
+    type: Literal["signed"] = Field(description="What kind of challenge the profile asks for.")
+    issuer: Text = Field(description="What a token's iss must be.")
+    audience: Text = Field(description="What a token's aud must be, or have in it.")
+    keys: Annotated[tuple[SignedKey, ...], Field(min_length=1)] = Field(description="Whose signatures are believed.")
+    longest: Seconds = Field(default=86400.0, gt=0, description="The longest lifetime that a token may have.")
+    skew: Seconds = Field(default=60.0, ge=0, description="How far the signer's clock may be off.")
+    bind: Bind = Field(default=(), description="What a token must say of whom it is for.")
+    unbound: Literal["refuse", "allow"] = Field(
+        default="refuse", description="Whether a token may name nobody, and so be good for every name."
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> SignedChallenge:
+        require_joserfc()
+        names = [key.id for key in self.keys]
+        if len(names) > 1 and (None in names or len(set(names)) < len(names)):
+            raise ValueError("where there are several keys, each has an id of its own")
+        return self
+
+
+class WebhookChallenge(Section):
+    """A program of yours is asked about every request."""
+
+    type: Literal["webhook"] = Field(description="What kind of challenge the profile asks for.")
+    url: ServiceUrl = Field(description="Where it is asked: an https URL, or unix:PATH.")
+    secret_file: SecretFile = Field(description="A file with the secret that what is sent is authenticated with.")
+    insecure_http: Flag = Field(
+        default=False, description="Whether the URL may be http, on this machine: challenges travel in it in clear."
+    )
+    connect_timeout: Seconds = Field(default=2.0, gt=0, description="How long connecting may take.")
+    timeout: Seconds = Field(default=5.0, gt=0, description="How long the whole answer may take.")
+    answer: Octets = Field(default=65536, description="Largest answer that is read, in octets.")
+    concurrency: Count = Field(default=32, description="How many requests one process may ask about at once.")
+    retry_after: Seconds = Field(
+        default=30.0, gt=0, description="How long at most it is left alone when it could not be reached."
+    )
+    hold_approvals: Literal[1, 2] = Field(default=1, description="How many people must approve what it wants held.")
+    hold_expires: Seconds = Field(default=604800.0, gt=0, description="How long what it wants held may wait.")
+    events: Flag = Field(default=True, description="Whether it is told what became of the requests that it accepted.")
+    give_up_after: Seconds = Field(default=86400.0, gt=0, description="For how long it is tried to tell it.")
+
+
+class IntuneChallenge(Section):
+    """Microsoft Intune made the challenge, and is asked about it."""
+
+    type: Literal["intune"] = Field(description="What kind of challenge the profile asks for.")
+    tenant: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")] = Field(
+        description="The tenant: its domain or its id."
+    )
+    application_id: Annotated[Text, Field(pattern=r"^[A-Za-z0-9-]+$")] = Field(
+        description="The id of the application that is registered there and may validate SCEP challenges."
+    )
+    secret_file: SecretFile = Field(description="A file with the application's client secret.")
+    login: HttpsUrl = Field(default="https://login.microsoftonline.com", description="Where the application signs in.")
+    graph: HttpsUrl = Field(default="https://graph.microsoft.com", description="Who knows where Intune's services are.")
+    service: HttpsUrl = Field(default="https://api.manage.microsoft.com", description="What tokens are asked for.")
+    domains: Annotated[tuple[Text, ...], Field(min_length=1), Distinct, Listed] = Field(
+        default=("manage.microsoft.com",), description="In which domains Intune's services may be."
+    )
+    connect_timeout: Seconds = Field(default=3.0, gt=0, description="How long connecting may take.")
+    timeout: Seconds = Field(default=15.0, gt=0, description="How long all that is asked about a request may take.")
+    answer: Octets = Field(default=262144, description="Largest answer that is read, in octets.")
+    concurrency: Count = Field(default=32, description="How many requests one process may ask about at once.")
+    retry_after: Seconds = Field(
+        default=30.0, gt=0, description="How long at most it is left alone when it could not be reached."
+    )
+    give_up_after: Seconds = Field(
+        default=86400.0, gt=0, description="For how long it is tried to tell it what became of a request."
+    )
+
+
+class DirectoryChallenge(Section):
+    """A file has the devices that are expected, each with its challenge."""
+
+    type: Literal["directory"] = Field(description="What kind of challenge the profile asks for.")
+    file: FilePath = Field(description="A .csv or .yaml file of devices; it is read again when it changes.")
+
+
 class AnyOf(Section):
     """Several kinds of challenge: good is what one of them accepts; what one knows and refuses, no other makes good."""
 
@@ -206,10 +339,28 @@ class AllOf(Section):
 
 
 SingleChallenge = Annotated[
-    StaticChallenge | MintedChallenge | NdesChallenge | CertificateChallenge, Field(discriminator="type")
+    StaticChallenge
+    | MintedChallenge
+    | NdesChallenge
+    | CertificateChallenge
+    | SignedChallenge
+    | WebhookChallenge
+    | IntuneChallenge
+    | DirectoryChallenge,
+    Field(discriminator="type"),
 ]
 Challenge = Annotated[
-    StaticChallenge | NoChallenge | MintedChallenge | NdesChallenge | CertificateChallenge | AnyOf | AllOf,
+    StaticChallenge
+    | NoChallenge
+    | MintedChallenge
+    | NdesChallenge
+    | CertificateChallenge
+    | SignedChallenge
+    | WebhookChallenge
+    | IntuneChallenge
+    | DirectoryChallenge
+    | AnyOf
+    | AllOf,
     Field(discriminator="type"),
 ]
 

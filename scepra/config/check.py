@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 
+from scepra.config import providers
 from scepra.config.challenge import (
     MintedChallenge,
     NdesChallenge,
@@ -22,6 +23,7 @@ from scepra.config.model import Limits, Listen
 from scepra.config.profile import Profile
 from scepra.config.refusal import suggestion
 from scepra.config.store import Store
+from scepra.config.strength import GUESSABLE, WEAK, strength
 from scepra.config.trust import check_certificates, placed
 from scepra.config.upstream import CertificateSigner, EphemeralSigner, Upstream
 from scepra.errors import Refused
@@ -29,10 +31,8 @@ from scepra.policy import openness
 from scepra.scep.algorithm import ContentCipher, Digest
 from scepra.scep.transport import ADMINISTRATION_PAGE, read_path
 
-__all__ = ["Finding", "Sections", "check", "strength"]
+__all__ = ["Finding", "Sections", "check"]
 
-# A static challenge worth fewer bits than the first is refused, fewer than the second warned about (AC-094).
-GUESSABLE, WEAK = 32, 64
 # Kinds of challenge that the RA gives out; a profile gives out those of one provider.
 _GIVEN_OUT = (MintedChallenge, NdesChallenge)
 # Clients give up after 30 s (HTTP-29, RA-24).
@@ -186,6 +186,10 @@ def _idle_rules(path: Path, profile: Profile) -> Iterator[Finding]:
 
 
 def _challenge(path: Path, profile: Profile, sections: Sections) -> Iterator[Finding]:
+    retention = sections.store.retention if sections.store is not None else None
+    upstream = sections.upstreams.get(profile.upstream)
+    for below, sentence, severity in providers.findings(profile.challenge, sections.limits, retention, upstream):
+        yield Finding((*path, *below), sentence, severity)
     for index, (where, challenge) in enumerate(placed(path, profile)):
         match challenge:
             case NoChallenge():
@@ -252,11 +256,6 @@ def _static(path: Path, challenge: StaticChallenge) -> Iterator[Finding]:
         yield Finding((*path, source), f"the challenge can be guessed: about {bits} bits, at least {GUESSABLE} needed")
     elif bits < WEAK:
         yield Finding((*path, source), f"the challenge is weak: about {bits} bits, {WEAK} are safe", "warning")
-
-
-def strength(text: str) -> int:
-    """How many bits a password is worth at most: its length times the logarithm of how many characters it uses."""
-    return int(len(text) * math.log2(len(set(text))))
 
 
 def _paths(profiles: Mapping[str, Profile]) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ class NotPrivate(Exception):
     """A file that cannot be believed or read; its text is a sentence without the file's name."""
 
 
-def read_private(path: Path, limit: int) -> bytes:
+def read_private(path: Path, limit: int, *, public: bool = False) -> bytes:
     """The content of a file that only this user, or root, can have written and only this user can read.
 
     A file that belongs to root may be readable by its group: that is how root hands a secret to a service.
@@ -19,6 +19,7 @@ def read_private(path: Path, limit: int) -> bytes:
     Args:
         path: the file; a symbolic link must belong to this user or root, and so must what it leads to.
         limit: the most octets it may have.
+        public: others may read it, though not change it.
 
     Raises:
         NotPrivate: what is wrong, as a sentence.
@@ -34,7 +35,7 @@ def read_private(path: Path, limit: int) -> bytes:
         raise NotPrivate("cannot be read: no such name is possible") from None
     content = b""
     try:
-        _judge(os.fstat(descriptor))
+        _judge(os.fstat(descriptor), public)
         _judge_directory(Path(os.path.realpath(path)).parent)
         while len(content) <= limit and (piece := os.read(descriptor, limit + 1 - len(content))):
             content += piece
@@ -49,7 +50,7 @@ def _believed() -> tuple[int, int]:
     return (0, os.geteuid())
 
 
-def _judge(status: os.stat_result) -> None:
+def _judge(status: os.stat_result, public: bool) -> None:
     """Refuse what is not a regular file, belongs to another user, or is open to others."""
     mode = stat.S_IMODE(status.st_mode)
     if not stat.S_ISREG(status.st_mode):
@@ -57,8 +58,10 @@ def _judge(status: os.stat_result) -> None:
     if status.st_uid not in _believed():
         raise NotPrivate("belongs to another user")
     allowed = 0o740 if status.st_uid == 0 != os.geteuid() else 0o700
+    if public:
+        allowed |= 0o055
     if mode & 0o077 & ~allowed:
-        raise NotPrivate(f"is open to others (mode {mode:04o}): chmod 600 it")
+        raise NotPrivate(f"is open to others (mode {mode:04o}): chmod {644 if public else 600} it")
 
 
 def _judge_directory(directory: Path) -> None:

@@ -55,6 +55,21 @@ def _document(text: str) -> str:
     return text
 
 
+def _https(text: str) -> str:
+    if urlsplit(_url(text)).scheme != "https":
+        raise ValueError("expected an https URL")
+    return text.rstrip("/")
+
+
+def _service(text: str) -> str:
+    if not text.startswith("unix:"):
+        return _url(text)
+    path = text.removeprefix("unix:")
+    if not path.startswith("/") or not path.isprintable():
+        raise ValueError("expected the absolute path of a socket after unix:")
+    return text
+
+
 def _endpoint(text: str) -> str:
     kind, *rest = _COLON.split(text)
     if kind in ("tcp", "ssl"):
@@ -86,6 +101,8 @@ Octets = Count
 Label = Annotated[StrictStr, AfterValidator(_label)]
 Url = Annotated[StrictStr, AfterValidator(_url)]
 DocumentUrl = Annotated[StrictStr, AfterValidator(_document)]
+HttpsUrl = Annotated[StrictStr, AfterValidator(_https)]
+ServiceUrl = Annotated[StrictStr, AfterValidator(_service)]
 Endpoint = Annotated[StrictStr, AfterValidator(_endpoint)]
 FilePath = Annotated[Path, BeforeValidator(_path, json_schema_input_type=str)]
 
@@ -96,11 +113,13 @@ __all__ = [
     "Endpoint",
     "FilePath",
     "Flag",
+    "HttpsUrl",
     "Label",
     "Listed",
     "Network",
     "Octets",
     "Seconds",
+    "ServiceUrl",
     "Text",
     "Url",
     "on_loopback",

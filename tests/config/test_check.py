@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scepra.config.check import strength
+from scepra.config.strength import strength
 from scepra.lab.state import write_private
 from tests.config.sample import PIN, altered, reading, said
 

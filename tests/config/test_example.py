@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import secrets
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepra.config.load import load, parse
 from scepra.config.model import Config, Limits, OfferedCapabilities, SplitIdentity, Store
 from scepra.config.section import Surroundings
 from scepra.keys.check import examine
 from scepra.lab.authority import utc_now
-from scepra.lab.state import LabState
+from scepra.lab.state import LabState, write_private
+from tests import csrs
 from tests.config.reference import ROOT, sections
 
 TEXT = (ROOT / "config.example.yaml").read_text("utf-8")
@@ -56,17 +59,29 @@ def test_what_it_writes_out_are_the_defaults(directory: Path) -> None:
 
 def test_what_it_comments_out_is_right_too(directory: Path) -> None:
     """With everything commented in, nothing is missing but what the example cannot bring: its secrets' environment."""
-    (directory / "upstream.pass").touch(mode=0o600)
-    (directory / "upstream.pass").write_text("passphrase\n")
-    (directory / "ra.pass").touch(mode=0o600)
-    (directory / "ra.pass").write_text("passphrase\n")
-    (directory / "ndes.pass").touch(mode=0o600)
-    (directory / "ndes.pass").write_text("password\n")
+    for name in ("upstream.pass", "ra.pass", "ndes.pass", "mdm.secret", "webhook.secret", "intune.secret"):
+        write_private(directory / name, f"{secrets.token_urlsafe(32)}\n".encode())
+    write_private(directory / "devices.csv", b"name,serial,challenge,uses,dns\na.example,17,0F1E2D3C4B5A69788796,1,\n")
+    public = csrs.ec_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    write_private(directory / "mdm-2.pem", public)
     environment = {"ROUTER_CHALLENGE": "correct horse battery staple"}
     found = parse(COMPLETE.encode(), "example", Surroundings(directory, environment))
     assert [str(problem) for problem in found.problems if problem.severity == "error"] == []
     assert isinstance(found.config, Config)
-    assert set(found.config.profiles) == {"lab", "routers", "trial", "phones", "laptops", "users", "factory", "open"}
+    assert set(found.config.profiles) == {
+        "lab",
+        "routers",
+        "trial",
+        "phones",
+        "laptops",
+        "users",
+        "factory",
+        "tablets",
+        "asked",
+        "intune",
+        "expected",
+        "open",
+    }
     assert set(found.config.upstreams) == {"lab", "corporate", "ndes"}
 
 

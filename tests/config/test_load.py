@@ -150,7 +150,7 @@ def test_sections_that_are_right_are_compared_even_beside_wrong_ones() -> None:
         ("{type: static, environment: CHALLENGE}", "static", ["11:5: profiles.wifi.challenge: expected a mapping"]),
         ("type: static", "type: statik", [
             "11:17: profiles.wifi.challenge.type: expected 'static' or 'none' or 'minted' or 'ndes' or 'certificate' or"
-            " 'any-of' or 'all-of'; did you mean 'static'?",
+            " 'signed' or 'webhook' or 'intune' or 'directory' or 'any-of' or 'all-of'; did you mean 'static'?",
         ]),
         ("{type: static, environment: CHALLENGE}", "{type: none}", [
             "11:5: profiles.wifi.challenge.anyone-may-enrol-without-a-challenge: required key is missing",

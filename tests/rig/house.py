@@ -24,9 +24,11 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from scepra.app import Ground, build
+from scepra.challenge.protocol import Notified
 from scepra.config.load import load
 from scepra.config.model import Config
 from scepra.lab import CertificationService, Client, LabState
+from scepra.notifier import Notifier
 from scepra.ra import RegistrationAuthority
 from scepra.reconciler import Reconciler
 from scepra.store import intents, tables
@@ -91,7 +93,7 @@ class House:
 
     ``ca`` is the CA's face: what it received, and how it behaves. ``clock`` is what the RA waits by; ``database`` its
     store, in memory. ``records`` are the audit records in the log, ``events`` all log events. ``annexes`` are the
-    stores of houses that are made of this one, and end with it.
+    stores of houses that are made of this one, and end with it. ``notified`` are the providers that want notices.
     """
 
     config: Config
@@ -104,6 +106,7 @@ class House:
     database: Database
     events: list[LogEvent] = field(default_factory=list)
     annexes: list[Database] = field(default_factory=list)
+    notified: Mapping[tuple[str, str], Notified] = field(default_factory=dict)
     _reconciler: Reconciler | None = field(init=False, default=None)
 
     @property
@@ -154,6 +157,12 @@ class House:
         """Everything in a table of the store."""
         return self.database.call(lambda connection: list(connection.execute(sa.select(table))))
 
+    def tell(self) -> None:
+        """Deliver the notices that are due now."""
+        forwarding = self.authority.forwarding
+        arguments = (forwarding.owner, forwarding.now, self.clock)
+        run(Notifier(self.database, VAULT, self.notified, *arguments).deliver())
+
     def reconcile(self, seconds: float, step: float = 0.5) -> None:
         """Let so much time pass, in such steps, with the reconciler at work from the first time on."""
         if self._reconciler is None:
@@ -186,6 +195,7 @@ def house(
     clock: Clock | None = None,
     database: Database | None = None,
     web: HTTPClient | None = None,
+    asked: Callable[..., HTTPClient] | None = None,
 ) -> Iterator[House]:
     """Build a house.
 
@@ -200,6 +210,7 @@ def house(
         clock: what the RA waits by; it stands still unless the test turns it.
         database: another house's, which stays open.
         web: the way to whatever else the configuration names by a URL.
+        asked: makes the clients for those who are asked about challenges.
     """
     state = lab_state(directory)
     data = {
@@ -212,17 +223,18 @@ def house(
     config = load(file)
     ca = ca or CertificationService(state.authority)
     clock = clock or Clock()
-    asked = Upstream("ca", config.upstreams["ca"], clock, now, client=client or StubTreq(ca))
+    known = Upstream("ca", config.upstreams["ca"], clock, now, client=client or StubTreq(ca))
     store = database or Database(in_memory())
-    outside = (lambda url, limits: web) if web is not None else None
+    outside = asked if asked is not None else (lambda url, limits: web) if web is not None else None
     ground = Ground(store, VAULT, clock, now, at_once, outside=outside)
-    routes = build(config, {"ca": asked}, ground).routes
+    made = build(config, {"ca": known}, ground)
+    routes = made.routes
     authority = routes.resolve(("scep",))
     assert isinstance(authority, RegistrationAuthority)
-    built = House(config, state, ca, asked, ScepResource(routes), authority, clock, store)
+    built = House(config, state, ca, known, ScepResource(routes), authority, clock, store, notified=made.notified)
     globalLogPublisher.addObserver(built.events.append)
     try:
-        run(asked.discover())
+        run(known.discover())
         yield built
     finally:
         globalLogPublisher.removeObserver(built.events.append)
