@@ -1,6 +1,7 @@
 """A stand-in for Microsoft Intune, built from its public documentation and reference client.
 
-The real one was not tried. This one signs applications in, tells where the validation service is, and validates, records successes and failures there.
+The real one was not tried. This one signs applications in, tells where the validation service is, and validates and
+records successes and failures there.
 """
 
 from __future__ import annotations
