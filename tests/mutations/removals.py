@@ -6,21 +6,11 @@ has to follow it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """A check that is taken out of *file*; ``tests`` are the arguments of pytest that must fail without it."""
-
-    name: str
-    file: str
-    line: str
-    instead: str
-    tests: tuple[str, ...]
-
+from tests.mutations import providers
+from tests.mutations.removal import Removal
 
 REMOVALS = (
+    *providers.REMOVALS,
     Removal(
         "the proof of possession is not asked for",
         "scepra/reception.py",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutations.removals import REMOVALS, Removal
+from tests.mutations.removal import Removal
+from tests.mutations.removals import REMOVALS
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 600
