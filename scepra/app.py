@@ -36,6 +36,7 @@ from scepra.challenge.service import Service as Asked
 from scepra.challenge.static import StaticChallenge
 from scepra.challenge.webhook import WebhookChallenge
 from scepra.config import model
+from scepra.config.policyfile import load_policy
 from scepra.errors import ConfigError, Problem, StoreError
 from scepra.forwarding import Forwarding
 from scepra.housekeeper import Housekeeper
@@ -54,6 +55,7 @@ from scepra.revocation import FileSource, RevocationLists, Source, WebSource
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Keyring
+from scepra.shadow import Shadow, ShadowSummary
 from scepra.signing import StoredKeys
 from scepra.store import challenges, tokens
 from scepra.store.challenges import Challenge
@@ -171,6 +173,7 @@ def assemble(
         broker.setServiceParent(service)
     if built.notified:
         Notifier(database, vault, built.notified, built.owner, now, reactor).setServiceParent(service)
+    ShadowSummary(built.shadows, reactor).setServiceParent(service)
     Housekeeper(database, settings.store.retention, built.keyrings, built.owner, now, reactor).setServiceParent(service)
     if sockets is None:
         ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.scep]
@@ -267,7 +270,7 @@ class Ground:
 class Built:
     """The authorities of all profiles and where they are served; the ways to the CAs, by their names; the identities of
     all profiles; the name of this process in leases; the revocation lists that are kept; the providers that want
-    notices, by the names of their profiles and their kinds."""
+    notices, by the names of their profiles and their kinds; the policies that are tried beside the enforced ones."""
 
     routes: Routes
     forwardings: Mapping[str, Forwarding]
@@ -275,6 +278,7 @@ class Built:
     owner: str
     lists: tuple[RevocationLists, ...]
     notified: Mapping[tuple[str, str], Notified]
+    shadows: tuple[Shadow, ...]
 
 
 def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Ground, processes: int = 1) -> Built:
@@ -303,6 +307,11 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
         identity.certificate for read in generations.values() for identity in (read.signing, read.encryption)
     ) | {signer.own.certificate for signer in signers.values() if isinstance(signer, RACertificate)}
     files = {path: _read(read_certificates, path, problems) or () for path in anchor_files(settings.profiles.values())}
+    shadows = {
+        name: Shadow(name, policy.build(second), policy.version(second), ground.reactor.seconds)
+        for name, profile in settings.profiles.items()
+        if profile.shadow is not None and (second := _read(load_policy, profile.shadow, problems)) is not None
+    }
     if problems:
         raise ConfigError(tuple(problems))
     for kind, sections in (("upstream", settings.upstreams), ("profile", settings.profiles)):
@@ -317,6 +326,9 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
     }
     if problems:
         raise ConfigError(tuple(problems))
+    for name, profile in settings.profiles.items():
+        if profile.observe:
+            log.warn("profile {name} ENFORCES NO POLICY (observe): what it objects to is recorded only", name=name)
     identities = {name: Keyring([generation]) for name, generation in generations.items()}
     keyrings = tuple(identities.values())
     forwardings = {
@@ -326,7 +338,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
             signers[name],
             IssuanceRules(frozenset(each.tolerate)),
             {
-                served: policy.build_issued(profile.policy, each.tolerate)
+                served: _rules(profile, policy.build_issued(profile.policy, each.tolerate))
                 for served, profile in settings.profiles.items()
                 if profile.upstream == name
             },
@@ -351,6 +363,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
                 ground,
                 trust,
                 name,
+                shadows.get(name),
             ),
             profile.paths,
             profile.ca_identifiers,
@@ -363,7 +376,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
         for each in several or ()
         if isinstance(each, Notified)
     }
-    return Built(routes, forwardings, keyrings, owner, tuple(trust.lists.values()), notified)
+    return Built(routes, forwardings, keyrings, owner, tuple(trust.lists.values()), notified, tuple(shadows.values()))
 
 
 def _authority(
@@ -375,6 +388,7 @@ def _authority(
     ground: Ground,
     trust: Trust,
     name: str,
+    shadow: Shadow | None,
 ) -> RegistrationAuthority:
     renewal = profile.renewal
     lists = trust.revocation(name, renewal.trust, renewal.crl) if renewal is not None else None
@@ -383,7 +397,7 @@ def _authority(
         profile,
         keyring,
         provider,
-        policy.build(profile.policy),
+        _rules(profile, policy.build(profile.policy)),
         policy.version(profile.policy),
         trust.renewal(name, renewal) if renewal is not None else None,
         forwarding,
@@ -392,7 +406,13 @@ def _authority(
         trust.agents(profile.on_behalf),
         trust.manufacturers(profile.challenge),
         lists.standing if lists is not None else None,
+        shadow,
     )
+
+
+def _rules(profile: model.Profile, rules: policy.Rules) -> policy.Rules:
+    """Rules of a profile, enforced or only observed."""
+    return policy.observing(rules) if profile.observe else rules
 
 
 def _pause(ground: Ground) -> Callable[[float], Awaitable[object]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -27,7 +28,9 @@ class Record:
     """What became known of one request, in the order in which it did; empty fields are left out when it is written.
 
     ``outcome`` is "issued", "refused", "held", "pending" or "unavailable", and "error" where none of these came of it;
-    where it is stored before anything is sent, "authorised"; ``reported`` is what rules object to that only report;
+    where it is stored before anything is sent, "authorised"; ``policy`` is the version of the policy that judged it,
+    ``rules`` what each of its rules said: "ok", what is waited for, or sentences that object; ``reported`` what
+    rules object to that only report; ``shadow`` what another policy would have said;
     ``reference`` is what the client is told, so that its user can ask; ``enrolment`` names the stored transaction,
     ``sequence`` the place of its record among all that are stored; digests are lower-case hex of SHA-256.
     """
@@ -47,6 +50,9 @@ class Record:
     names: tuple[str, ...] = ()
     credential: str = ""
     challenge: str = ""
+    policy: str = ""
+    rules: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    shadow: Mapping[str, Any] = field(default_factory=dict)
     enrolment: str = ""
     sequence: int | None = None
     upstream: str = ""
@@ -88,9 +94,13 @@ class Record:
             self.write()
 
     def write(self) -> None:
-        """Log the record, as one line whatever it holds."""
+        """Log the record, as one line whatever it holds; what each rule said is left to the stored one, if there is
+        one."""
         emit = log.info if self.outcome in _EXPECTED else log.warn
-        emit("{record}", record=json.dumps(self.known(), ensure_ascii=True))
+        known = self.known()
+        if self.sequence is not None:
+            known.pop("rules", None)
+        emit("{record}", record=json.dumps(known, ensure_ascii=True))
 
 
 _EXPECTED = ("issued", "pending", "held")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from scepra.agent import Agents
 from scepra.challenge.combined import accepted_by_all
@@ -19,6 +20,7 @@ from scepra.enrolment import (
 )
 from scepra.errors import FailInfo
 from scepra.policy import Rules, decide
+from scepra.policy.decision import OK, Outcome, Said, said_by
 from scepra.provenance import Provenance
 from scepra.renewal import RenewalRules
 
@@ -26,17 +28,27 @@ from scepra.renewal import RenewalRules
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The credential's verdict, every violation of renewal rules and policy, whether people have to approve, and what
-    rules that only report object to."""
+    rules that only report object to.
+
+    ``said`` is what each rule said, for the record; ``besides`` whether anything but the policy refuses it.
+    """
 
     verdict: Verdict
     violations: tuple[Violation, ...]
     hold: Hold | None
     reported: tuple[Violation, ...] = ()
+    said: Mapping[str, Said] = field(default_factory=dict)
+    besides: bool = False
 
     @property
     def refused(self) -> bool:
         """Whether it may not be forwarded."""
         return isinstance(self.verdict, ChallengeRefused) or bool(self.violations)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What comes of it in one word."""
+        return "reject" if self.refused else "approve" if self.hold is None else "hold"
 
     @property
     def credential_id(self) -> str | None:
@@ -111,10 +123,22 @@ async def judge(
         violations.append(Violation(name, "challengePassword", "is what the upstream asks for (RA-30)"))
     if not signer.public_key.encrypts and not csr.challenge_password:
         violations.append(Violation("answer", "challengePassword", "is needed to encrypt to a key that only signs"))
+    said = _said(verdict, request, violations)
+    besides = isinstance(verdict, ChallengeRefused) or bool(violations)
     judged = decide(rules, request)
     violations += judged.violations
     holds = [] if judged.hold is None else [judged.hold]
     if isinstance(verdict, ChallengeAccepted) and verdict.hold is not None:
         holds.append(verdict.hold)
     hold = max(holds, key=lambda hold: hold.approvals, default=None)
-    return Judgement(verdict, tuple(violations), hold, judged.reported)
+    return Judgement(verdict, tuple(violations), hold, judged.reported, {**said, **judged.said}, besides)
+
+
+def _said(verdict: Verdict, request: EnrolmentRequest, violations: list[Violation]) -> dict[str, Said]:
+    """What was said about the credential, for the record: as rules of their own."""
+    said: dict[str, Said] = {}
+    if request.credential is Credential.INITIAL or request.csr.challenge_password:
+        said["challenge"] = (verdict.reason,) if isinstance(verdict, ChallengeRefused) else OK
+    if request.credential is not Credential.INITIAL:
+        said[request.credential.value] = OK
+    return said | said_by(violations)

@@ -29,6 +29,7 @@ from scepra.forwarding import Forwarding
 from scepra.judgement import Judgement, judge
 from scepra.policy import Rules
 from scepra.policy.claim import bounds
+from scepra.policy.decision import said_by
 from scepra.provenance import Provenance, Revocation
 from scepra.reception import NO_AGENTS, Asker, Reception, receive, receive_poll
 from scepra.recording import Entry, build_intent, routes
@@ -39,6 +40,7 @@ from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Keyring
 from scepra.scep.message import Answer, MessageType, PKIMessage, PKIStatus, build_cert_rep, seal_answer
+from scepra.shadow import Shadow
 from scepra.store import challenges, intents, inventory, outcomes
 from scepra.store.holding import Room
 from scepra.store.intents import Exceeded, Full, Recorded, Taken
@@ -59,7 +61,8 @@ class RegistrationAuthority:
 
     ``profile`` is its configuration; ``keyring`` its identities; ``provider``, ``rules`` and ``renewal`` who may have
     what; ``forwarding`` the way to its CA, and to what is stored; ``pause`` waits for so many seconds. ``agents`` sign
-    for others, certificates of ``manufacturers`` for their devices; ``revocation`` tells of one that is to be renewed.
+    for others, certificates of ``manufacturers`` for their devices; ``revocation`` tells of one that is to be renewed;
+    ``shadow`` is the policy that is tried beside the enforced one.
     """
 
     name: str
@@ -75,6 +78,7 @@ class RegistrationAuthority:
     agents: Agents = NO_AGENTS
     manufacturers: tuple[Certificate, ...] = ()
     revocation: Callable[[Certificate], Awaitable[Revocation]] | None = None
+    shadow: Shadow | None = None
 
     @property
     def upstream(self) -> Upstream:
@@ -187,10 +191,9 @@ class RegistrationAuthority:
         if found is not None:
             return await self._tell(message, reception, await self._settled(found), record, reception.csr)
         self._require_validity()
-        judgement = await self._judge(message, reception, record.source)
+        judgement = await self._judge(message, reception, record)
         if judgement.credential_id is not None:
             record.challenge = judgement.credential_id
-        record.reported = tuple(map(str, judgement.reported))
         if isinstance(judgement.verdict, ChallengeRefused):
             self.admission.wrong(self.name, record.source)
         if judgement.refused:
@@ -226,6 +229,7 @@ class RegistrationAuthority:
         record.reported += tuple(map(str, recorded.reported))
         if isinstance(recorded, Exceeded):
             exceeded = tuple(map(str, recorded.violations))
+            record.rules = {**record.rules, **said_by(recorded.violations)}
             return self._refuse(message, record, exceeded, FailInfo.BAD_REQUEST, reception)
         after = recorded.transaction if recorded.new else await self._settled(recorded.transaction)
         return await self._tell(message, reception, after, record, reception.csr)
@@ -350,7 +354,7 @@ class RegistrationAuthority:
         if not self.keyring.valid_at(self.now()):
             raise StoreError("the RA's own certificate is not valid now: it has expired, or the clock is wrong")
 
-    async def _judge(self, message: PKIMessage, reception: Reception, source: str) -> Judgement:
+    async def _judge(self, message: PKIMessage, reception: Reception, record: Record) -> Judgement:
         request = EnrolmentRequest(
             self.name,
             reception.credential,
@@ -358,7 +362,7 @@ class RegistrationAuthority:
             message.transaction_id,
             reception.csr,
             reception.signer,
-            source,
+            record.source,
             self.now(),
             reception.digest,
         )
@@ -366,7 +370,7 @@ class RegistrationAuthority:
         if reception.credential is Credential.RENEWAL:
             provenance = await self._provenance(reception.signer)
         repeats = self.forwarding.settings.authorisation == "challenge"
-        return await judge(
+        judgement = await judge(
             request,
             provenance,
             self.provider,
@@ -375,6 +379,11 @@ class RegistrationAuthority:
             self.agents,
             challenge_goes_north=repeats,
         )
+        record.policy, record.rules = self.policy_version, judgement.said
+        record.reported = tuple(map(str, judgement.reported))
+        if self.shadow is not None:
+            record.shadow = self.shadow.compare(request, judgement, record.reference)
+        return judgement
 
     async def _provenance(self, signer: Certificate) -> Provenance:
         """What is known of a certificate that is to be renewed (AC-049, AC-050).

@@ -46,8 +46,8 @@ def check_config(context: click.Context, file: Path, online: bool, as_json: bool
     offered = {name: view.issuers for name, view in views.items()}
     examination = examine(reading.sections, datetime.now(UTC), offered)
     found += examination.findings
-    problems = [*reading.problems, *(reading.problem(each.path, each.sentence, each.severity) for each in found)]
-    problems.sort(key=lambda problem: (problem.line, problem.column))
+    located = (reading.problem(each.path, each.sentence, each.severity) for each in found)
+    problems = reading.in_order((*reading.problems, *located))
     refused = any(problem.severity == "error" for problem in problems)
     report = {
         "ok": not refused,

@@ -21,7 +21,7 @@ from scepra.config.load import load
 from scepra.config.model import NoChallenge, Profile
 from scepra.enrolment import ChallengeRefused, Credential, EnrolmentRequest, Verdict
 from scepra.errors import ConfigError, ScepError
-from scepra.policy import RuleReport, build, explain
+from scepra.policy import RuleReport, build, explain, observing
 from scepra.scep import der
 from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest, decode_challenge
@@ -92,7 +92,9 @@ def _judge(profile: Profile, name: str, csr: CertificationRequest, source: str) 
     request = EnrolmentRequest(
         name, Credential.INITIAL, MessageType.PKCS_REQ, "", csr, _signer(csr), source, datetime.now(UTC)
     )
-    return (_possession(profile, csr), _challenge(profile, request), *explain(build(profile.policy), request))
+    rules = build(profile.policy)
+    rules = observing(rules) if profile.observe else rules
+    return (_possession(profile, csr), _challenge(profile, request), *explain(rules, request))
 
 
 def _challenge(profile: Profile, request: EnrolmentRequest) -> RuleReport:

@@ -51,6 +51,11 @@ _REPEATED = {
     "enrolment",
     "upstream",
     "upstream_transaction",
+    # What `scepra policy explain` shows.
+    "policy",
+    "rules",
+    "reported",
+    "shadow",
 }
 
 

@@ -164,6 +164,13 @@ def _profile(name: str, profile: Profile, sections: Sections) -> Iterator[Findin
                 yield Finding((*path, "polling"), said)
     if profile.held.per_address > profile.held.requests:
         yield Finding((*path, "held", "per-address"), "more than requests in all")
+    if profile.observe:
+        yield Finding(
+            (*path, "observe"),
+            "THE POLICY IS NOT ENFORCED: whoever has the credential is certified whatever it asks for, but for a CA's"
+            " powers and what is malformed or broken",
+            "warning",
+        )
     yield from _legacy(path, profile.legacy)
     yield from check_certificates(path, profile, sections)
     yield from _challenge((*path, "challenge"), profile, sections)

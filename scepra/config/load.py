@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from scepra.config.challenge import StaticChallenge
 from scepra.config.check import Sections, check
 from scepra.config.document import MAXIMUM, Document
 from scepra.config.model import Config, Limits, Listen, Store, Workers
+from scepra.config.policyfile import read_policy
 from scepra.config.profile import Profile
 from scepra.config.section import Surroundings
 from scepra.config.upstream import Upstream
@@ -29,7 +30,7 @@ class Reading:
     """What became of a file.
 
     ``config`` is None if there are errors; ``sections`` are those that are right by themselves even then; ``problems``
-    are all of them, warnings too, in the order of their places.
+    are all of them, warnings too, in the order of their places, those of another file after those of its own.
     """
 
     config: Config | None
@@ -40,6 +41,10 @@ class Reading:
     def problem(self, path: tuple[str | int, ...], sentence: str, severity: str = "error") -> Problem:
         """A problem at a place of this file."""
         return self.document.problem(path, sentence, severity)
+
+    def in_order(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Problems in the order of their places: this file's, then those of others."""
+        return sorted(problems, key=lambda each: (each.file != self.document.file, each.file, each.line, each.column))
 
 
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -104,9 +109,10 @@ def parse(content: bytes, file: str, surroundings: Surroundings, mode: int = 0o6
         sections = _readable(document.data, surroundings)
     found += (document.problem(each.path, each.sentence, each.severity) for each in check(sections))
     found += _exposed(sections, document, mode)
-    found.sort(key=lambda problem: (problem.line, problem.column))
+    found += _shadows(document, surroundings)
     refused = any(problem.severity == "error" for problem in found)
-    return Reading(None if refused else config, document, tuple(found), sections)
+    reading = Reading(None if refused else config, document, (), sections)
+    return replace(reading, problems=tuple(reading.in_order(found)))
 
 
 def _readable(data: Mapping[str, object], surroundings: Surroundings) -> Sections:
@@ -148,3 +154,20 @@ def _exposed(sections: Sections, document: Document, mode: int) -> Iterator[Prob
                 ("profiles", name, "challenge", "insecure-inline"),
                 f"a secret in a file that others can read (mode {mode:04o}): chmod 600 it",
             )
+
+
+def _shadows(document: Document, surroundings: Surroundings) -> Iterator[Problem]:
+    """What is wrong in the files with second policies, at their own lines, whatever else is wrong with a profile."""
+    seen = set()
+    profiles = document.data.get("profiles")
+    for name, profile in profiles.items() if isinstance(profiles, Mapping) else ():
+        value = profile.get("shadow") if isinstance(profile, Mapping) else None
+        # What is no path is refused where the profile is read.
+        if not isinstance(value, str) or not value or "\0" in value or value in seen:
+            continue
+        seen.add(value)
+        reading = read_policy(surroundings.base / value)
+        if reading.found:
+            yield from reading.problems
+        else:
+            yield document.problem(("profiles", name, "shadow"), reading.problems[0].sentence)

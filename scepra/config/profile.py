@@ -160,6 +160,16 @@ class Profile(Section):
     )
     policy: Policy = Field(default=(), description="The rules that every request must satisfy.")
     held: Held = Field(default_factory=Held, description="How much of what the policy holds back may wait at once.")
+    observe: Flag = Field(
+        default=False,
+        description="Record what the policy objects to instead of refusing it, to learn from; whoever has the"
+        " credential gets what it asks for.",
+    )
+    shadow: FilePath | None = Field(
+        default=None,
+        description="A file with a second policy that every request is judged by as well: differences are logged and"
+        " recorded, and nothing of it is enforced.",
+    )
     legacy: Annotated[tuple[Legacy, ...], Distinct] = Field(
         default=(), description="Broken algorithms that are accepted from clients nevertheless, one by one."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scepra.enrolment import Approve, Decision, Hold, Reject, Violation
@@ -35,8 +35,13 @@ from scepra.policy.window import Window
 from scepra.scep import oid
 
 MAX_VIOLATIONS = 100
+RECORDED_SENTENCES = 10
+"""How many sentences of one rule are recorded."""
+OK = "ok"
 
 Outcome = Literal["approve", "hold", "reject"]
+Said = str | tuple[str, ...]
+"""What one rule said, for records: "ok", what is waited for, or the objections, the first of many."""
 
 
 def build(policy: Iterable[PolicyRule]) -> Rules:
@@ -137,12 +142,20 @@ def version(policy: Iterable[PolicyRule]) -> str:
     return hashlib.sha256("\n".join(said).encode("utf-8")).hexdigest()[:16]
 
 
+def observing(rules: Rules) -> Rules:
+    """Rules of which none refuses anything, but those about a CA's powers and what is structural; people are still
+    asked."""
+    return tuple([rule if isinstance(rule, Reporting | Held | CAPowers) else Reporting(rule) for rule in rules])
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a policy says to a request: the decision, and what rules that only report object to."""
+    """What a policy says to a request: the decision, what rules that only report object to, and what each rule said:
+    bounded, and repeating no more of the client's than violations do."""
 
     decision: Decision
     reported: tuple[Violation, ...] = ()
+    said: Mapping[str, Said] = field(default_factory=dict, compare=False)
 
     @property
     def violations(self) -> tuple[Violation, ...]:
@@ -160,7 +173,7 @@ class Judged:
         return "reject" if self.violations else "approve" if self.hold is None else "hold"
 
 
-def decide(rules: Rules, request: Request) -> Judged:
+def decide(rules: Iterable[Rule | Reporting], request: Request) -> Judged:
     """Whether the request may be forwarded, at once or when people have approved it.
 
     If it may not: every reason (at most :data:`MAX_VIOLATIONS`). A single violation outweighs a hold.
@@ -168,16 +181,40 @@ def decide(rules: Rules, request: Request) -> Judged:
     violations: list[Violation] = []
     reported: list[Violation] = []
     hold: Hold | None = None
+    said: dict[str, Said] = {}
     for rule in rules:
         if isinstance(rule, Reporting):
-            for violation in _objections(rule.rule, request):
+            objections = tuple(_objections(rule.rule, request))
+            for violation in objections:
                 (violations if violation.structural else reported).append(violation)
+            said[rule.rule.name] = _said(objections)
             continue
-        violations.extend(rule.check(request))
+        objections = tuple(rule.check(request))
+        violations.extend(objections)
+        said[rule.name] = _said(objections)
         if isinstance(rule, Held):
             hold = rule.hold(request)
+            if hold is not None:
+                said[rule.name] = f"{described(hold)}: {hold.reason}"
     decision = Reject(_bounded(violations)) if violations else hold or Approve()
-    return Judged(decision, _bounded(reported))
+    return Judged(decision, _bounded(reported), said)
+
+
+def said_by(violations: Iterable[Violation]) -> dict[str, Said]:
+    """What the rules said that have these objections."""
+    by_rule: dict[str, list[Violation]] = {}
+    for violation in violations:
+        by_rule.setdefault(violation.rule, []).append(violation)
+    return {rule: _said(tuple(objections)) for rule, objections in by_rule.items()}
+
+
+def _said(objections: tuple[Violation, ...]) -> Said:
+    if not objections:
+        return OK
+    sentences = [f"{each.path}: {each.sentence}" if each.path else each.sentence for each in objections]
+    if len(sentences) > RECORDED_SENTENCES:
+        sentences[RECORDED_SENTENCES:] = [f"{len(sentences) - RECORDED_SENTENCES} more"]
+    return tuple(sentences)
 
 
 def explain(rules: Rules, request: Request) -> tuple[RuleReport, ...]:

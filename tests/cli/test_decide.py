@@ -240,3 +240,13 @@ def test_provider_that_would_wait() -> None:
 
     with pytest.raises(click.UsageError, match="judged by another service"):
         _verdict(ask())
+
+
+def test_only_observed(directory: Path) -> None:
+    """Where a profile only observes its policy, objections are marked as reported, and the request would be
+    forwarded."""
+    Path("c.yaml").write_text(CONFIGURATION.replace("  office:", "    observe: true\n  office:", 1), "utf-8")
+    result = decide(build(challenge(PASSWORD), subject=csrs.subject("NOT LIKE THAT")))
+    assert result.exit_code == 0
+    assert "REPORT subject" in result.output
+    assert result.output.endswith("approved: it would be forwarded\n")

@@ -64,6 +64,7 @@ def test_what_it_comments_out_is_right_too(directory: Path) -> None:
     write_private(directory / "devices.csv", b"name,serial,challenge,uses,dns\na.example,17,0F1E2D3C4B5A69788796,1,\n")
     public = csrs.ec_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     write_private(directory / "mdm-2.pem", public)
+    (directory / "next.yaml").write_text("policy: [{key: {rsa: {}}}]\n")
     environment = {"ROUTER_CHALLENGE": "correct horse battery staple"}
     found = parse(COMPLETE.encode(), "example", Surroundings(directory, environment))
     assert [str(problem) for problem in found.problems if problem.severity == "error"] == []
@@ -72,6 +73,7 @@ def test_what_it_comments_out_is_right_too(directory: Path) -> None:
         "lab",
         "routers",
         "trial",
+        "tried",
         "phones",
         "laptops",
         "users",
