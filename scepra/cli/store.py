@@ -159,7 +159,9 @@ def limit_option(default: int) -> Callable[[Any], Any]:
     )
 
 
-def _identifier(context: click.Context, parameter: click.Parameter, value: str) -> str:
+def _identifier(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
     if not re.fullmatch("[0-9A-Fa-f]{1,16}", value):
         raise click.BadParameter("expected the hexadecimal digits of an id, or the first of them")
     return value.lower()
@@ -204,3 +206,6 @@ by_option: Callable[[Any], Any] = click.option(
     help="Who you are, for the record; otherwise whoever called sudo, or the user of this process.",
 )
 identifier_argument: Callable[[Any], Any] = click.argument("identifier", metavar="ID", callback=_identifier)
+optional_identifier_argument: Callable[[Any], Any] = click.argument(
+    "identifier", metavar="[ID]", required=False, callback=_identifier
+)

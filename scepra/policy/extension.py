@@ -125,7 +125,7 @@ class Purposes:
     def check(self, request: Request) -> Iterator[Violation]:
         """Everything that the rule objects to."""
         try:
-            purposes = _purposes(request.csr)
+            purposes = purposes_of(request.csr)
         except Malformed:
             yield Violation(self.name, "extensions.applicationPolicies", "cannot be read", structural=True)
             return
@@ -136,7 +136,7 @@ class Purposes:
     def look(self, request: Request) -> str:
         """The purposes' names."""
         try:
-            return ", ".join(map(name_of, _purposes(request.csr))) or "(none)"
+            return ", ".join(map(name_of, purposes_of(request.csr))) or "(none)"
         except Malformed:
             return "application policies that cannot be read"
 
@@ -160,10 +160,23 @@ class KeyUsage:
         return ", ".join(sorted(request.csr.key_usage or ())) or "(none)"
 
 
-def _purposes(csr: Contents) -> list[bytes]:
+def purposes_of(csr: Contents) -> list[bytes]:
+    """The purposes that a request asks for (OID content octets), in either of the two extensions.
+
+    Raises:
+        Malformed: application policies that cannot be read.
+    """
     purposes = list(csr.extended_key_usage or ())
     for extension in csr.extensions:
         if extension.oid == APPLICATION_POLICIES:
-            policies = der.parse(extension.value, strict=True).sequence()
-            purposes += [policy.sequence(1)[0].oid() for policy in policies]
+            purposes += application_policies(extension.value)
     return list(dict.fromkeys(purposes))
+
+
+def application_policies(encoding: bytes) -> list[bytes]:
+    """The purposes in Microsoft's application policies (OID content octets).
+
+    Raises:
+        Malformed: it is something else.
+    """
+    return [policy.sequence(1)[0].oid() for policy in der.parse(encoding, strict=True).sequence()]

@@ -132,6 +132,70 @@ def history(connection: sa.Connection, transaction: str) -> list[Happening]:
     return [Happening(*row) for row in rows]
 
 
+def decision(connection: sa.Connection, transaction: str) -> Happening | None:
+    """The record of the RA's own decision on a transaction: what each rule said to it."""
+    row = connection.execute(
+        sa.select(audit.c.sequence, audit.c.at, audit.c.event, audit.c.record)
+        .where(audit.c.transaction == transaction, audit.c.event.in_(("authorised", "held")))
+        .order_by(audit.c.sequence)
+        .limit(1)
+    ).first()
+    return None if row is None else Happening(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which transactions: of a profile, or of all; received from a moment on, and until another."""
+
+    profile: str | None
+    since: datetime | None
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A transaction, and the record of the RA's own decision on it."""
+
+    transaction: Transaction
+    decision: Happening | None
+
+
+def count(connection: sa.Connection, span: Span) -> int:
+    """How many transactions there are of them."""
+    found: int = connection.execute(_within(sa.select(sa.func.count()), span)).scalar_one()
+    return found
+
+
+def page(connection: sa.Connection, span: Span, after: str, limit: int) -> list[Decided | Corrupt]:
+    """Some of them, in the order of their ids, beginning behind one: a whole walk holds no database transaction open,
+    and a row that cannot be used stands for itself.
+
+    Args:
+        after: the last id of the page before; "" for the first page.
+        limit: how many at most.
+    """
+    statement = _within(sa.select(transactions.c.id), span).where(transactions.c.id > after)
+    found: list[Decided | Corrupt] = []
+    for identifier in connection.execute(statement.order_by(transactions.c.id).limit(limit)).scalars().all():
+        try:
+            transaction = get(connection, identifier)
+        except Corrupt as error:
+            found.append(error)
+        else:
+            assert transaction is not None  # noqa: S101 - seen in this very database transaction
+            found.append(Decided(transaction, decision(connection, identifier)))
+    return found
+
+
+def _within(statement: sa.Select[Any], span: Span) -> sa.Select[Any]:
+    statement = statement.where(transactions.c.received <= span.until)
+    if span.since is not None:
+        statement = statement.where(transactions.c.received >= span.since)
+    if span.profile is not None:
+        statement = statement.where(transactions.c.profile == span.profile)
+    return statement
+
+
 def redrive(connection: sa.Connection, transaction: str, *, person: str, why: str, now: datetime) -> Transaction:
     """Have a transaction asked about again now; one that was quarantined is tried again.
 

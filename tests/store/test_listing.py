@@ -6,12 +6,16 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+import sqlalchemy as sa
 
 from scepra.errors import FailInfo
 from scepra.store import listing, outcomes
 from scepra.store.approvals import NotPossible
 from scepra.store.database import Database
+from scepra.store.listing import Decided, Span
 from scepra.store.outcomes import Outcome
+from scepra.store.rows import Corrupt
+from scepra.store.tables import transactions
 from scepra.transaction import TRANSITIONS, Event, State, Transaction
 from tests.store.sample import DAY, HOUR, LEASE, MINUTE, NOW, SECOND, Bench, certificate, just_before
 
@@ -166,3 +170,41 @@ def test_what_is_not_there_is_not_acted_on(bench: Bench, act: Callable[..., Tran
     """An id that nothing has is told as such."""
     with pytest.raises(NotPossible, match="there is no transaction nothing"):
         bench(act, "nothing", person="ann", why="", now=NOW)
+
+
+def test_all_are_walked_page_by_page(bench: Bench) -> None:
+    """Pages in the order of the ids have each transaction of a span once, with the record of its decision."""
+    made = [
+        bench.record(request=f"r{number}", received=NOW + number * DAY, routes=[f"r{number}"]) for number in range(5)
+    ]
+    bad = made[2]
+    bench(
+        lambda connection: connection.execute(
+            sa.update(transactions).where(transactions.c.id == bad.id), {"state": "?"}
+        )
+    )
+    span = Span("wifi", NOW + DAY, NOW + 4 * DAY)
+    assert bench(listing.count, span) == 4
+    found: list[Decided | Corrupt] = []
+    after = ""
+    while page := bench(listing.page, span, after, 3):
+        found += page
+        last = page[-1]
+        after = last.transaction if isinstance(last, Corrupt) else last.transaction.id
+    ids = [each.transaction if isinstance(each, Corrupt) else each.transaction.id for each in found]
+    assert ids == sorted(each.id for each in made[1:])
+    (corrupt,) = (each for each in found if isinstance(each, Corrupt))
+    assert corrupt.transaction == bad.id
+    decided = [each.decision for each in found if isinstance(each, Decided)]
+    assert [each.event for each in decided if each is not None] == ["authorised"] * 3
+    assert bench(listing.count, Span("vpn", None, NOW + 9 * DAY)) == 0
+    assert bench(listing.page, Span(None, None, NOW - DAY), "", 9) == []
+
+
+def test_the_decision_is_the_ra_s_own(bench: Bench) -> None:
+    """Of all records of a transaction it is the first, before anything was sent; one that has gone is none."""
+    made = bench.record(state=State.HELD)
+    decision = bench(listing.decision, made.id)
+    assert decision is not None
+    assert (decision.event, decision.record) == ("held", {"profile": "wifi"})
+    assert bench(listing.decision, "0" * 16) is None
