@@ -198,6 +198,38 @@ def test_domains_take_the_place_of_patterns_that_nobody_can_read() -> None:
     assert remark.startswith("EVERY NAME below these is accepted")
 
 
+def mailboxes(*domains: str) -> list[Asked]:
+    """Devices with so many kinds of mail addresses, at each domain, that nobody can read the alternatives."""
+    stems = [".".join([letter] * times) for times in range(1, 25) for letter in "abc"]
+    names = [f"{stem}@{domain}" for stem in stems for domain in domains]
+    return [asked(csrs.carried(csrs.san(der.tlv(0x81, name.encode())))) for name in names]
+
+
+def test_mail_domains_are_exact() -> None:
+    """Mail addresses below a domain are not at it: both are named, or, where one has too few members, no domain is."""
+    fleet = mailboxes("corp.example", "lab.corp.example")
+    assert spec(learned(fleet), "san")["email"] == {"domains": ["corp.example", "lab.corp.example"], "max": 1}
+    odd = asked(csrs.carried(csrs.san(der.tlv(0x81, b"x@sub.corp.example"))))
+    found = spec(learned([*fleet, odd]), "san")["email"]
+    assert set(found) == {"match", "max"}
+    assert decide(build(policy(learned([*fleet, odd]))), odd).violations == ()
+
+
+def test_too_many_domains_are_none() -> None:
+    """Names below more domains than are kept fall back to the characters that occur, loudly."""
+    fleet = [asked(csrs.carried(csrs.san(csrs.dns(f"h.d{n}.{'a.' * (n % 20)}example")))) for n in range(1100)]
+    proposal = learned(fleet)
+    assert "suffix" not in spec(proposal, "san")["dns"]
+    assert all(decide(build(policy(proposal)), request).violations == () for request in fleet[::100])
+
+
+def test_old_keys_are_named() -> None:
+    """Small exponents and large moduli are allowed as far as they occur."""
+    modulus = csrs.rsa_key().public_key().public_numbers().n
+    request = asked(public_key=csrs.rsa_spki(modulus, 3), key=csrs.rsa_key())
+    assert spec(learned([request]), "key") == {"rsa": {"min": 2048, "exponent": 3}}
+
+
 @pytest.mark.parametrize(
     ("request_", "because"),
     [
