@@ -16,7 +16,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from scepra.enrolment import Violation
 from scepra.errors import Malformed
@@ -87,11 +87,7 @@ class Learner:
         Returns:
             Nothing; or why no policy approves it: then nothing is learned from it.
         """
-        try:
-            rules = _most_open(json.dumps(_opening(request.csr)))
-        except ValidationError:
-            return (Violation("policy", "", "something in it that a policy has no name for"),)
-        if objections := decide(rules, request).violations:
+        if objections := decide(_most_open(json.dumps(_opening(request.csr))), request).violations:
             return objections
         csr = request.csr
         self.count += 1
