@@ -117,7 +117,8 @@ def test_what_only_the_enforced_policy_refuses_is_refused(lab: Path) -> None:
 def test_a_wrong_challenge_is_no_difference_between_policies(shadowed: House) -> None:
     """What is refused whatever its policy counts as refused by both."""
     with denials(shadowed) as deny:
-        deny(sound(shadowed, csr=request(shadowed, challenge="wrong")), because="challenge")
+        liked = csrs.subject(f"{'x' * 40}.example")
+        deny(sound(shadowed, csr=request(shadowed, challenge="wrong", subject=liked)), because="challenge")
         tally = shadow(shadowed).tally
         assert (tally.judged, tally.same) == (1, 1)
         assert shadowed.records[-1]["shadow"]["outcome"] == "reject"
