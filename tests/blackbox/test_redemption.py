@@ -28,10 +28,13 @@ from tests.rig.blackbox.ra import RAProcess
 from tests.rig.blackbox.rig import Rig
 
 CODES, WRITERS = 200, 8
+PROFILE = "impatient"
+"""The one whose challenges are minted; a good client enrols at another when all is over."""
 MINTED: dict[str, Any] = {
     "store": {"timeout": "10s"},
     "profiles": {
-        "dev": {
+        PROFILE: {
+            "polling": True,
             "challenge": {"type": "minted", "file": None},
             "policy": [{"key": {"rsa": {"min": 2048}}}, {"subject": {"match": {"CN": "[a-z0-9-]+\\.example"}}}],
         }
@@ -48,7 +51,7 @@ def minted(ra: RAProcess, count: int) -> list[str]:
     vault, now = read_vault(config.store.key_file), datetime.now(UTC)
     codes = []
     for _ in range(count):
-        made = mint(Order("dev", Binding(), "test", unbound=True), config.profiles, vault, now)
+        made = mint(Order(PROFILE, Binding(), "test", unbound=True), config.profiles, vault, now)
         assert database.call(challenges.add, made.digest, made.kept, made.most)
         codes.append(made.text)
     database.close()
@@ -76,7 +79,9 @@ def test_each_of_two_hundred_challenges_is_redeemed_for_exactly_one_key(
         ra = rig.ras[writer % 2]
         try:
             for number, code in enumerate(codes):
-                device = rig.device(f"writer-{writer}-{number}.example", key=keys[writer], ra=ra, challenge=code)
+                device = rig.device(
+                    f"writer-{writer}-{number}.example", PROFILE, key=keys[writer], ra=ra, challenge=code
+                )
                 device.sent = device.message()
                 abreast.wait(60)
                 answers[code].append((device.name, decided(device)))
