@@ -23,10 +23,11 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from scepra.app import Ground, build
 from scepra.challenge.protocol import Notified
 from scepra.config.load import load
 from scepra.config.model import Config
+from scepra.construction import build
+from scepra.ground import Ground
 from scepra.lab import CertificationService, Client, LabState
 from scepra.notifier import Notifier
 from scepra.ra import RegistrationAuthority

@@ -1,0 +1,259 @@
+"""The authorities of all profiles, from the configuration: everything between the network and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from twisted.logger import Logger
+
+from scepra import policy
+from scepra.admission import Admission
+from scepra.challenge.protocol import ChallengeProvider, Notified
+from scepra.config import model
+from scepra.config.policyfile import load_policy
+from scepra.errors import ConfigError, Problem
+from scepra.forwarding import Forwarding
+from scepra.ground import Ground
+from scepra.http.connection import Limits as HTTPLimits
+from scepra.http.request import Origin
+from scepra.issuance import IssuanceRules
+from scepra.keys.certificate import read_certificates
+from scepra.keys.identity import read_generation, read_identity
+from scepra.providers import combined, providers_of
+from scepra.ra import RegistrationAuthority
+from scepra.revocation import FileSource, RevocationLists, Source, WebSource
+from scepra.scep.algorithm import Digest
+from scepra.scep.certificate import Certificate
+from scepra.scep.identity import Keyring
+from scepra.shadow import Shadow
+from scepra.signing import StoredKeys
+from scepra.store.owner import new_owner
+from scepra.trust import Trust, anchor_files
+from scepra.upstream.client import Upstream
+from scepra.upstream.signer import EphemeralSelfSigned, RACertificate, UpstreamSigner
+from scepra.web.routes import Route, Routes
+
+log = Logger()
+
+SIGNER_MARGIN = timedelta(days=7)
+"""How long a certificate that signs to a CA is valid beyond the longest that a request may wait."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The authorities of all profiles and where they are served; the ways to the CAs, by their names; the identities of
+    all profiles; the name of this process in leases; the revocation lists that are kept; the providers that want
+    notices, by the names of their profiles and their kinds; the policies that are tried beside the enforced ones."""
+
+    routes: Routes
+    forwardings: Mapping[str, Forwarding]
+    keyrings: tuple[Keyring, ...]
+    owner: str
+    lists: tuple[RevocationLists, ...]
+    notified: Mapping[tuple[str, str], Notified]
+    shadows: tuple[Shadow, ...]
+
+
+def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Ground, processes: int = 1) -> Built:
+    """Everything between the network and the store.
+
+    Args:
+        upstreams: the upstreams of the configuration, by name.
+        processes: how many there are that serve clients, of which this is one.
+
+    Raises:
+        ConfigError: as for :func:`assemble`.
+    """
+    problems: list[Problem] = []
+    owner = new_owner()
+    signers = {
+        name: signer
+        for name, each in settings.upstreams.items()
+        if (signer := read_noting(partial(_signer, ground, name, _longest(settings, name)), each, problems))
+    }
+    generations = {
+        name: read
+        for name, profile in settings.profiles.items()
+        if (read := read_noting(read_generation, profile.ra, problems))
+    }
+    infrastructure = frozenset(
+        identity.certificate for read in generations.values() for identity in (read.signing, read.encryption)
+    ) | {signer.own.certificate for signer in signers.values() if isinstance(signer, RACertificate)}
+    files = {
+        path: read_noting(read_certificates, path, problems) or () for path in anchor_files(settings.profiles.values())
+    }
+    shadows = {
+        name: Shadow(name, policy.build(second), policy.version(second), ground.reactor.seconds)
+        for name, profile in settings.profiles.items()
+        if profile.shadow is not None and (second := read_noting(load_policy, profile.shadow, problems)) is not None
+    }
+    if problems:
+        raise ConfigError(tuple(problems))
+    for kind, sections in (("upstream", settings.upstreams), ("profile", settings.profiles)):
+        for name, section in sections.items():
+            if section.legacy:
+                broken = ", ".join(section.legacy)
+                log.warn("{kind} {name} accepts what is broken: {broken}", kind=kind, name=name, broken=broken)
+    trust = Trust(files, infrastructure, partial(_lists, ground))
+    providers = {
+        name: read_noting(partial(providers_of, ground, trust, name), profile.challenge, problems)
+        for name, profile in settings.profiles.items()
+    }
+    if problems:
+        raise ConfigError(tuple(problems))
+    for name, profile in settings.profiles.items():
+        if profile.observe:
+            log.warn("profile {name} ENFORCES NO POLICY (observe): what it objects to is recorded only", name=name)
+    identities = {name: Keyring([generation]) for name, generation in generations.items()}
+    keyrings = tuple(identities.values())
+    forwardings = {
+        name: Forwarding(
+            each,
+            upstreams[name],
+            signers[name],
+            IssuanceRules(frozenset(each.tolerate)),
+            {
+                served: _rules(profile, policy.build_issued(profile.policy, each.tolerate))
+                for served, profile in settings.profiles.items()
+                if profile.upstream == name
+            },
+            keyrings,
+            ground.database,
+            ground.vault,
+            owner,
+            ground.now,
+            ground.reactor,
+        )
+        for name, each in settings.upstreams.items()
+    }
+    admission = Admission(settings.rates, ground.reactor.seconds, processes)
+    routes = Routes(
+        Route(
+            _authority(
+                profile,
+                identities[name],
+                combined(profile.challenge, providers[name] or ()),
+                forwardings[profile.upstream],
+                admission,
+                ground,
+                trust,
+                name,
+                shadows.get(name),
+            ),
+            profile.paths,
+            profile.ca_identifiers,
+        )
+        for name, profile in settings.profiles.items()
+    )
+    notified = {
+        (name, each.kind): each
+        for name, several in providers.items()
+        for each in several or ()
+        if isinstance(each, Notified)
+    }
+    return Built(routes, forwardings, keyrings, owner, tuple(trust.lists.values()), notified, tuple(shadows.values()))
+
+
+def _authority(
+    profile: model.Profile,
+    keyring: Keyring,
+    provider: ChallengeProvider,
+    forwarding: Forwarding,
+    admission: Admission,
+    ground: Ground,
+    trust: Trust,
+    name: str,
+    shadow: Shadow | None,
+) -> RegistrationAuthority:
+    renewal = profile.renewal
+    lists = trust.revocation(name, renewal.trust, renewal.crl) if renewal is not None else None
+    return RegistrationAuthority(
+        name,
+        profile,
+        keyring,
+        provider,
+        _rules(profile, policy.build(profile.policy)),
+        policy.version(profile.policy),
+        trust.renewal(name, renewal) if renewal is not None else None,
+        forwarding,
+        admission,
+        ground.pause,
+        trust.agents(profile.on_behalf),
+        trust.manufacturers(profile.challenge),
+        lists.standing if lists is not None else None,
+        shadow,
+    )
+
+
+def _rules(profile: model.Profile, rules: policy.Rules) -> policy.Rules:
+    """Rules of a profile, enforced or only observed."""
+    return policy.observing(rules) if profile.observe else rules
+
+
+def read_noting(reader: Callable[[T], R], what: T, problems: list[Problem]) -> R | None:
+    """What a reader of files returns, or None with its problems noted."""
+    try:
+        return reader(what)
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _longest(settings: model.Config, upstream: str) -> float:
+    """How long a request for an upstream may wait, for people and for the CA, in seconds."""
+    holds = [
+        patience
+        for profile in settings.profiles.values()
+        for rule in profile.policy
+        if profile.upstream == upstream and (patience := rule.patience) is not None
+    ]
+    holds += [
+        each.hold_expires
+        for profile in settings.profiles.values()
+        for each in model.singles(profile.challenge)
+        if profile.upstream == upstream and isinstance(each, model.WebhookChallenge)
+    ]
+    return settings.upstreams[upstream].queue.give_up_after + max(holds, default=0.0)
+
+
+def _signer(ground: Ground, name: str, patience: float, upstream: model.Upstream) -> UpstreamSigner:
+    strategy = upstream.signer
+    if isinstance(strategy, model.CertificateSigner):
+        return RACertificate(read_identity(strategy))
+    make_key = partial(ground.slowly, rsa.generate_private_key, 65537, strategy.key_bits)
+    keys = StoredKeys(name, make_key, ground.database, ground.vault, ground.now)
+    return EphemeralSelfSigned(keys, timedelta(seconds=strategy.period), timedelta(seconds=patience) + SIGNER_MARGIN)
+
+
+def _lists(
+    ground: Ground,
+    name: str,
+    anchors: tuple[Certificate, ...],
+    settings: model.RevocationLists,
+    digests: frozenset[Digest],
+) -> RevocationLists:
+    """The revocation lists of some CAs, from where the configuration says."""
+    limits = HTTPLimits(total=settings.timeout)
+    sources: list[Source] = [
+        *(WebSource(url, Origin(ground.client(url, limits), ground.reactor, settings.size)) for url in settings.urls),
+        *(FileSource(path, ground.slowly, settings.size) for path in settings.files),
+    ]
+    return RevocationLists(
+        name,
+        anchors,
+        sources,
+        digests=digests,
+        unknown=settings.unknown,
+        refresh=settings.refresh,
+        now=ground.now,
+        reactor=ground.reactor,
+        slowly=ground.slowly,
+    )
