@@ -17,7 +17,8 @@ from scepra.lab.authority import Authority
 from scepra.policy.claim import Bound, Claim
 from scepra.store import approvals, claims, housekeeping, intents, listing
 from scepra.store.claims import Claimant
-from scepra.store.intents import Exceeded, Intent, Recorded
+from scepra.store.holding import Room
+from scepra.store.intents import Exceeded, Full, Intent, Recorded
 from scepra.transaction import Event, State, Transaction
 from tests.rig.material import authority, ec_key, request
 from tests.store.sample import DAY, HOUR, MINUTE, NOW, Bench, certificate, digest, intent, just_before, together
@@ -300,6 +301,18 @@ def test_what_is_put_before_people(bench: Bench) -> None:
     assert (already.transaction.reason, already.transaction.approvals) == ("a server; beyond", 2)
     full = Bound(replace(WHY, path="limit[1].profile"), "profile", 2)
     assert become(bench, asked("fourth", hold, full)) == Exceeded((full.violation,), ())
+
+
+@pytest.mark.proves("AC-061")
+def test_there_must_be_room_for_it_before_people(bench: Bench) -> None:
+    """Where as much waits for people as may, what counting would put before them is turned away, and claims nothing."""
+    hold = replace(ONE, hold=Hold(1, 3600.0, "beyond"))
+    begun(bench, asked("first", hold))
+    before = left(bench)
+    full = replace(asked("second", hold), room=Room(0, 0, 0, "192.0.2.1"))
+    assert isinstance(bench(intents.record, full, NOW), Full)
+    assert left(bench) == before
+    begun(bench, replace(asked("third", hold, subject="s"), room=Room(0, 0, 0, "192.0.2.1")))
 
 
 def test_what_is_only_reported(bench: Bench) -> None:
