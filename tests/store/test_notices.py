@@ -234,9 +234,9 @@ def test_nobody_is_told_for_ever(bench: Bench, known: bool) -> None:
     made = refused(bench)
     post = Post(bench.database, {("wifi", "webhook"): receiver} if known else {})
     with capturedLogs() as logs:
-        post.run(patience - 60, 60 if known else 900)
+        post.run(0.9 * patience, 60 if known else 900)
         assert noted(bench) != []
-        post.run(1.2 * LONGEST_PAUSE + 900, 300)
+        post.run(0.1 * patience + 1.2 * LONGEST_PAUSE + 900, 300)
     assert noted(bench) == []
     assert bench.events(made)[-1] == "not told"
     (said,) = [event for event in logs if event["log_level"].name == "error" and "never" in event["log_format"]]
