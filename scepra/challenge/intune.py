@@ -29,7 +29,7 @@ from scepra import __version__
 from scepra.challenge.json_object import NoObject, parse_object
 from scepra.challenge.protocol import Notice
 from scepra.challenge.service import Service
-from scepra.config.challenge import IntuneChallenge as Settings
+from scepra.config.service import IntuneChallenge as Settings
 from scepra.enrolment import ChallengeAccepted, ChallengeRefused, EnrolmentRequest, Reservation, Verdict
 from scepra.errors import ProviderError
 from scepra.http.agent import Target

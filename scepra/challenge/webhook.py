@@ -23,7 +23,7 @@ from scepra.binding import Binding, NoBinding
 from scepra.challenge.json_object import NoObject, parse_object
 from scepra.challenge.protocol import Notice
 from scepra.challenge.service import Service
-from scepra.config.challenge import WebhookChallenge as Settings
+from scepra.config.service import WebhookChallenge as Settings
 from scepra.enrolment import ChallengeAccepted, ChallengeRefused, EnrolmentRequest, Hold, Verdict
 from scepra.errors import ProviderError
 from scepra.http.agent import Target

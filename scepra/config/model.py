@@ -18,15 +18,12 @@ from scepra.config.challenge import (
     AnyOf,
     CertificateChallenge,
     Challenge,
-    DirectoryChallenge,
-    IntuneChallenge,
     MintedChallenge,
     NdesChallenge,
     NoChallenge,
     SignedChallenge,
     SingleChallenge,
     StaticChallenge,
-    WebhookChallenge,
     singles,
 )
 from scepra.config.identity import DualIdentity, IdentityFiles, KeyFile, SplitIdentity
@@ -37,6 +34,7 @@ from scepra.config.rates import Rate, Rates
 from scepra.config.revocation import RevocationLists
 from scepra.config.secret import Secret
 from scepra.config.section import Section
+from scepra.config.service import DirectoryChallenge, IntuneChallenge, WebhookChallenge
 from scepra.config.store import Retention, Store
 from scepra.config.upstream import CertificateSigner, EphemeralSigner, Queue, Upstream
 from scepra.config.value import Count, Distinct, Endpoint, Label, Listed, Network, Octets, Seconds, on_loopback

@@ -12,19 +12,18 @@ from urllib.parse import urlsplit
 from scepra.config.challenge import (
     AllOf,
     AnyOf,
+    CertificateChallenge,
     Challenge,
-    DirectoryChallenge,
-    IntuneChallenge,
     MintedChallenge,
     NdesChallenge,
     SignedChallenge,
     StaticChallenge,
-    WebhookChallenge,
     singles,
 )
 from scepra.config.devices import read_devices
 from scepra.config.document import Path
 from scepra.config.model import Limits
+from scepra.config.service import DirectoryChallenge, IntuneChallenge, WebhookChallenge
 from scepra.config.store import Retention
 from scepra.config.upstream import Upstream
 
@@ -61,11 +60,12 @@ def _together(challenge: Challenge) -> Iterator[Found]:
     for index, one in enumerate(each):
         path: Path = ("providers", index, "type")
         # Several passwords of one profile are how one is changed; who gives challenges out is looked at elsewhere.
-        repeatable = isinstance(one, StaticChallenge | MintedChallenge | NdesChallenge)
+        repeatable = isinstance(one, StaticChallenge | MintedChallenge | NdesChallenge | CertificateChallenge)
         if not repeatable and one.type in kinds[:index]:
             yield path, f"there is one {one.type} already: records and notices name it by its type", "error"
         asked = isinstance(one, WebhookChallenge | IntuneChallenge)
-        if isinstance(challenge, AnyOf) and asked and index < len(each) - 1:
+        others = [other for other in each[index + 1 :] if not isinstance(other, CertificateChallenge)]
+        if isinstance(challenge, AnyOf) and asked and others:
             yield path, "must be the last: whatever it is asked about it decides, and no other is asked then", "error"
 
 

@@ -14,8 +14,8 @@ from twisted.internet.task import Clock
 from scepra import __version__
 from scepra.challenge.intune import CODES, FAILURES, REMEMBERED, IntuneChallenge
 from scepra.challenge.service import Service
-from scepra.config.challenge import IntuneChallenge as Settings
 from scepra.config.secret import Secret
+from scepra.config.service import IntuneChallenge as Settings
 from scepra.enrolment import ChallengeAccepted, ChallengeRefused, Reservation
 from scepra.errors import ProviderError
 from scepra.http.breaker import Breaker

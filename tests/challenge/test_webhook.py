@@ -25,8 +25,8 @@ from twisted.web.server import NOT_DONE_YET, Site
 from scepra.challenge.protocol import Notice
 from scepra.challenge.service import Service
 from scepra.challenge.webhook import Unbelievable, WebhookChallenge, read_answer, sign
-from scepra.config.challenge import WebhookChallenge as Settings
 from scepra.config.secret import Secret
+from scepra.config.service import WebhookChallenge as Settings
 from scepra.enrolment import ChallengeAccepted, ChallengeRefused, EnrolmentRequest
 from scepra.errors import ProviderError
 from scepra.http.agent import http_client

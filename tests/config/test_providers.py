@@ -24,6 +24,7 @@ SIGNED = "{{type: signed, issuer: i, audience: a, keys: [{}]{}}}"
 WEBHOOK = "{{type: webhook, url: {}, secret-file: s{}}}"
 INTUNE = "{{type: intune, tenant: {}, application-id: 0-1, secret-file: s{}}}"
 HOOK = WEBHOOK.format("https://h.example/x", "")
+CERTIFICATE = "{type: certificate, anchors: maker.crt, subject: {O: Maker}, serial: {common-name: '{serial}'}}"
 CLOUD = INTUNE.format("c.example", "")
 
 
@@ -89,6 +90,7 @@ FINE = {
     "directory": "{type: directory, file: d.csv}",
     "last": any_of(STATIC, "{type: directory, file: d.csv}", SIGNED.format(HS256, ""), HOOK),
     "two passwords": any_of(STATIC, STATIC),
+    "certificates, which are judged apart": any_of(HOOK, CERTIFICATE, CERTIFICATE),
     "all": f"{{type: all-of, providers: [{HOOK}, {STATIC}]}}",
 }
 
