@@ -49,8 +49,14 @@ def enrolled(house: House, name: str = NAME) -> Certificate:
 
 def called(house: House, name: str, *profiles: str) -> House:
     """The house as another profile over the same store, which renews certificates of these profiles."""
-    assert house.authority.renewal is not None
-    return rebuilt(house, name=name, renewal=replace(house.authority.renewal, profiles=frozenset((name, *profiles))))
+    authority = house.authority
+    assert authority.renewal is not None
+    return rebuilt(
+        house,
+        name=name,
+        renewal=replace(authority.renewal, profiles=frozenset((name, *profiles))),
+        policies={**authority.forwarding.policies, name: authority.forwarding.policies[authority.name]},
+    )
 
 
 @pytest.mark.proves("AC-050", "MSG-31", "I1")
