@@ -8,8 +8,6 @@ by what is stored of it, however often it is asked for.
 from __future__ import annotations
 
 import hashlib
-import math
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,9 +15,9 @@ from datetime import datetime
 
 from twisted.logger import Logger
 
-from scepra import bag
 from scepra.admission import Admission
 from scepra.agent import Agents
+from scepra.answering import Answering
 from scepra.audit import RECORDED, RECORDED_NAMES, Record
 from scepra.challenge.protocol import ChallengeProvider
 from scepra.config import model
@@ -34,12 +32,11 @@ from scepra.provenance import Provenance, Revocation
 from scepra.reception import NO_AGENTS, Asker, Reception, receive, receive_poll
 from scepra.recording import Entry, build_intent, routes
 from scepra.renewal import RenewalRules
-from scepra.scep import capabilities, cms, transport
-from scepra.scep.algorithm import DIGEST_BY_OID, ContentCipher, Digest
+from scepra.scep import capabilities, transport
+from scepra.scep.algorithm import ContentCipher, Digest
 from scepra.scep.certificate import Certificate
-from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Keyring
-from scepra.scep.message import Answer, MessageType, PKIMessage, PKIStatus, build_cert_rep, seal_answer
+from scepra.scep.message import MessageType, PKIMessage
 from scepra.shadow import Shadow
 from scepra.store import challenges, intents, inventory, outcomes
 from scepra.store.holding import Room
@@ -51,8 +48,6 @@ from scepra.upstream.client import Upstream
 # How often to look whether another request, or another process, has finished what is under way, in seconds.
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 0.5
 log = Logger()
-
-_OUTCOMES = {State.ISSUED: "issued", State.REFUSED: "refused", State.HELD: "held"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +85,10 @@ class RegistrationAuthority:
         """Whether a challenge can be found by guessing."""
         return any(isinstance(each, model.StaticChallenge) for each in model.singles(self.profile.challenge))
 
+    @property
+    def _answers(self) -> Answering:
+        return Answering(self.profile, self.keyring, self.forwarding)
+
     def now(self) -> datetime:
         """The time of day, UTC."""
         return self.forwarding.now()
@@ -111,11 +110,11 @@ class RegistrationAuthority:
         Raises:
             Refused: status 502, the upstream's certificates are not known yet.
         """
-        return transport.CONTENT_TYPE_CA_RA_CERT, self._bag()
+        return transport.CONTENT_TYPE_CA_RA_CERT, self._answers.bag()
 
     def ca_cert_chain(self) -> tuple[str, bytes]:
         """Content type and body of a GetCACertChain answer (CERT-22)."""
-        return transport.CONTENT_TYPE_CA_RA_CERT_CHAIN, self._bag()
+        return transport.CONTENT_TYPE_CA_RA_CERT_CHAIN, self._answers.bag()
 
     def next_ca_cert(self) -> tuple[str, bytes]:
         """GetNextCACert: there is no rollover to tell of (CERT-34).
@@ -146,14 +145,14 @@ class RegistrationAuthority:
                 return await self._serve(request, hashlib.sha256(message).digest(), record)
             except Corrupt as error:
                 await self._quarantine(error)
-                raise self._unavailable(record, str(error)) from error
+                raise self._answers.unavailable(record, str(error)) from error
             except Refused:
                 # Its client cannot poll, which is no reason to refuse what it asks for.
                 raise
             except ScepError as error:
-                return self._refuse(request, record, (error.reason,), error.fail_info)
+                return self._answers.refuse(request, record, (error.reason,), error.fail_info)
             except (UpstreamError, ProviderError, RevocationError, StoreError) as error:
-                raise self._unavailable(record, str(error)) from error
+                raise self._answers.unavailable(record, str(error)) from error
 
     async def _serve(self, message: PKIMessage, digest_of_message: bytes, record: Record) -> bytes:
         signer, digest = message.verify(self.profile.floor)
@@ -189,7 +188,7 @@ class RegistrationAuthority:
         request = self.forwarding.vault.digest(request_identity(self.name, reception.credential, signer, reception.csr))
         found = await self._recall(request, digest_of_message, message, reception)
         if found is not None:
-            return await self._tell(message, reception, await self._settled(found), record, reception.csr)
+            return self._answers.tell(message, reception, await self._settled(found), record, reception.csr)
         self._require_validity()
         judgement = await self._judge(message, reception, record)
         if judgement.credential_id is not None:
@@ -198,7 +197,7 @@ class RegistrationAuthority:
             self.admission.wrong(self.name, record.source)
         if judgement.refused:
             await self._count_misuse(judgement)
-            return self._refuse(message, record, judgement.reasons, judgement.fail_info, reception)
+            return self._answers.refuse(message, record, judgement.reasons, judgement.fail_info, reception)
         self.admission.authorised(self.name, record.source)
         obstacle = await self._obstacle() if judgement.hold is None else None
         try:
@@ -225,14 +224,14 @@ class RegistrationAuthority:
             # Somebody has another's challenge, as likely as not (SEC-06, FT-25).
             log.warn("{credential}: {reason}", credential=recorded.credential, reason=recorded.reason)
             reasons = (f"challenge: {recorded.reason}",)
-            return self._refuse(message, record, reasons, FailInfo.BAD_REQUEST, reception)
+            return self._answers.refuse(message, record, reasons, FailInfo.BAD_REQUEST, reception)
         record.reported += tuple(map(str, recorded.reported))
         if isinstance(recorded, Exceeded):
             exceeded = tuple(map(str, recorded.violations))
             record.rules = {**record.rules, **said_by(recorded.violations)}
-            return self._refuse(message, record, exceeded, FailInfo.BAD_REQUEST, reception)
+            return self._answers.refuse(message, record, exceeded, FailInfo.BAD_REQUEST, reception)
         after = recorded.transaction if recorded.new else await self._settled(recorded.transaction)
-        return await self._tell(message, reception, after, record, reception.csr)
+        return self._answers.tell(message, reception, after, record, reception.csr)
 
     async def _poll(self, message: PKIMessage, asker: Asker, record: Record) -> bytes:
         """Answer a CertPoll from what is stored: it causes nothing (MSG-40, MSG-42, RA-21)."""
@@ -240,7 +239,7 @@ class RegistrationAuthority:
         found = await self.forwarding.database.read(intents.find, where)
         if found is None:
             raise ScepError("a poll for a transaction that is not known", FailInfo.BAD_CERT_ID)
-        return await self._tell(message, asker, found, record)
+        return self._answers.tell(message, asker, found, record)
 
     # What is stored
 
@@ -394,93 +393,6 @@ class RegistrationAuthority:
         profile = await self.forwarding.database.read(inventory.profile_of, bytes.fromhex(signer.fingerprint()))
         revocation = Revocation.GOOD if self.revocation is None else await self.revocation(signer)
         return Provenance(profile, revocation)
-
-    # What is answered
-
-    async def _tell(
-        self,
-        message: PKIMessage,
-        asker: Asker,
-        transaction: Transaction,
-        record: Record,
-        csr: CertificationRequest | None = None,
-    ) -> bytes:
-        """The answer that a transaction has for whoever may ask: sealed afresh, to the key that asked (RA-22).
-
-        Args:
-            csr: the request, where it is at hand.
-
-        Raises:
-            Refused: 503, it is not decided and the client cannot poll.
-            Corrupt: what is stored cannot be read.
-        """
-        record.enrolment = transaction.id
-        record.outcome = _OUTCOMES.get(transaction.state, "pending")
-        if transaction.state is State.REFUSED:
-            fail_info = FailInfo.BAD_REQUEST if transaction.fail_info is None else transaction.fail_info
-            return self._refuse(message, record, (transaction.reason,), fail_info, asker)
-        if transaction.state is not State.ISSUED or transaction.certificate is None:
-            record.reasons = (transaction.reason or transaction.state.meaning,)
-            if not self.profile.polling:
-                raise self._unavailable(record, record.reasons[0])
-            return self._answer(message, Answer(PKIStatus.PENDING), asker)
-        try:
-            issued = Certificate.parse(transaction.certificate)
-        except ScepError as error:
-            raise Corrupt(transaction.id, f"its certificate: {error.reason}") from error
-        record.serial, record.certificate = f"{issued.serial:x}", issued.fingerprint()
-        password = None
-        if not asker.signer.public_key.encrypts:
-            password = (csr or self.forwarding.request(transaction)).challenge_password
-        envelope = seal_answer(
-            cms.degenerate(
-                [issued.der, *(item.der for item in bag.accompanying(self.profile.reply, issued, self.upstream.view))]
-            ),
-            asker.signer,
-            asker.algorithms,
-            password,
-        )
-        return self._answer(message, Answer(PKIStatus.SUCCESS, envelope), asker)
-
-    def _unavailable(self, record: Record, reason: str) -> Refused:
-        """A bare 503: nothing is decided, and the client may come again."""
-        record.outcome, record.reasons = "unavailable", (reason,)
-        # The CA may have said that it takes longer (FT-09).
-        pause = max(self.forwarding.settings.retry_after, self.upstream.breaker.remaining)
-        # Spread, so that clients that were turned away together do not come back together.
-        spread = pause * random.uniform(1, 1.5)  # noqa: S311 - no secret hangs on it
-        return Refused(reason, 503, retry_after=math.ceil(spread))
-
-    def _refuse(
-        self,
-        message: PKIMessage,
-        record: Record,
-        reasons: tuple[str, ...],
-        fail_info: FailInfo,
-        asker: Asker | None = None,
-    ) -> bytes:
-        """The one place where refusals are made."""
-        record.outcome, record.reasons = "refused", reasons
-        text = f"refused, ref {record.reference}"
-        return self._answer(message, Answer(PKIStatus.FAILURE, None, fail_info, text), asker)
-
-    def _answer(self, message: PKIMessage, answer: Answer, asker: Asker | None) -> bytes:
-        """A CertRep in the client's digest, signed by the generation that the client used (CMS-46)."""
-        stated = DIGEST_BY_OID.get(message.signed_data.signer_info.digest, Digest.SHA256)
-        digest = stated if stated in self.profile.floor.digests else Digest.SHA256
-        generation = asker.generation if asker is not None else self.keyring.current
-        if digest is Digest.MD5 and generation.signing.key.public.kind != "RSA":
-            digest = Digest.SHA256  # nothing is signed with ECDSA and MD5
-        empty = self.profile.reply.empty_content == "present"
-        return build_cert_rep(message, answer, generation.signing, digest, empty_content=empty)
-
-    def _bag(self) -> bytes:
-        """The certs-only message of GetCACert."""
-        view = self.upstream.view
-        if view is None:
-            raise Refused(f"the certificates of upstream {self.profile.upstream} are not known yet", 502, retry_after=5)
-        served = bag.ca_certificates(self.profile.ca_certificates, self.keyring.current, view)
-        return cms.degenerate(item.der for item in served)
 
 
 def _describe(reception: Reception, record: Record) -> None:

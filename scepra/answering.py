@@ -1,0 +1,124 @@
+"""What a profile answers: CertReps, each sealed and signed afresh (RA-22), and its certificates."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from scepra import bag
+from scepra.audit import Record
+from scepra.config import model
+from scepra.errors import FailInfo, Refused, ScepError
+from scepra.forwarding import Forwarding
+from scepra.reception import Asker
+from scepra.scep import cms
+from scepra.scep.algorithm import DIGEST_BY_OID, Digest
+from scepra.scep.certificate import Certificate
+from scepra.scep.csr import CertificationRequest
+from scepra.scep.identity import Keyring
+from scepra.scep.message import Answer, PKIMessage, PKIStatus, build_cert_rep, seal_answer
+from scepra.store.rows import Corrupt
+from scepra.transaction import State, Transaction
+
+_OUTCOMES = {State.ISSUED: "issued", State.REFUSED: "refused", State.HELD: "held"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Writes the answers of one profile.
+
+    ``profile`` says how, ``keyring`` signs, ``forwarding`` leads to what is stored and to the CA's certificates.
+    """
+
+    profile: model.Profile
+    keyring: Keyring
+    forwarding: Forwarding
+
+    def tell(
+        self,
+        message: PKIMessage,
+        asker: Asker,
+        transaction: Transaction,
+        record: Record,
+        csr: CertificationRequest | None = None,
+    ) -> bytes:
+        """The answer that a transaction has for whoever may ask: sealed afresh, to the key that asked (RA-22).
+
+        Args:
+            csr: the request, where it is at hand.
+
+        Raises:
+            Refused: 503, it is not decided and the client cannot poll.
+            Corrupt: what is stored cannot be read.
+        """
+        record.enrolment = transaction.id
+        record.outcome = _OUTCOMES.get(transaction.state, "pending")
+        if transaction.state is State.REFUSED:
+            fail_info = FailInfo.BAD_REQUEST if transaction.fail_info is None else transaction.fail_info
+            return self.refuse(message, record, (transaction.reason,), fail_info, asker)
+        if transaction.state is not State.ISSUED or transaction.certificate is None:
+            record.reasons = (transaction.reason or transaction.state.meaning,)
+            if not self.profile.polling:
+                raise self.unavailable(record, record.reasons[0])
+            return self._answer(message, Answer(PKIStatus.PENDING), asker)
+        try:
+            issued = Certificate.parse(transaction.certificate)
+        except ScepError as error:
+            raise Corrupt(transaction.id, f"its certificate: {error.reason}") from error
+        record.serial, record.certificate = f"{issued.serial:x}", issued.fingerprint()
+        password = None
+        if not asker.signer.public_key.encrypts:
+            password = (csr or self.forwarding.request(transaction)).challenge_password
+        envelope = seal_answer(
+            cms.degenerate(
+                [
+                    issued.der,
+                    *(item.der for item in bag.accompanying(self.profile.reply, issued, self.forwarding.upstream.view)),
+                ]
+            ),
+            asker.signer,
+            asker.algorithms,
+            password,
+        )
+        return self._answer(message, Answer(PKIStatus.SUCCESS, envelope), asker)
+
+    def unavailable(self, record: Record, reason: str) -> Refused:
+        """A bare 503: nothing is decided, and the client may come again."""
+        record.outcome, record.reasons = "unavailable", (reason,)
+        # The CA may have said that it takes longer (FT-09).
+        pause = max(self.forwarding.settings.retry_after, self.forwarding.upstream.breaker.remaining)
+        # Spread, so that clients that were turned away together do not come back together.
+        spread = pause * random.uniform(1, 1.5)  # noqa: S311 - no secret hangs on it
+        return Refused(reason, 503, retry_after=math.ceil(spread))
+
+    def refuse(
+        self,
+        message: PKIMessage,
+        record: Record,
+        reasons: tuple[str, ...],
+        fail_info: FailInfo,
+        asker: Asker | None = None,
+    ) -> bytes:
+        """The one place where refusals are made."""
+        record.outcome, record.reasons = "refused", reasons
+        text = f"refused, ref {record.reference}"
+        return self._answer(message, Answer(PKIStatus.FAILURE, None, fail_info, text), asker)
+
+    def _answer(self, message: PKIMessage, answer: Answer, asker: Asker | None) -> bytes:
+        """A CertRep in the client's digest, signed by the generation that the client used (CMS-46)."""
+        stated = DIGEST_BY_OID.get(message.signed_data.signer_info.digest, Digest.SHA256)
+        digest = stated if stated in self.profile.floor.digests else Digest.SHA256
+        generation = asker.generation if asker is not None else self.keyring.current
+        if digest is Digest.MD5 and generation.signing.key.public.kind != "RSA":
+            digest = Digest.SHA256  # nothing is signed with ECDSA and MD5
+        empty = self.profile.reply.empty_content == "present"
+        return build_cert_rep(message, answer, generation.signing, digest, empty_content=empty)
+
+    def bag(self) -> bytes:
+        """The certs-only message of GetCACert."""
+        view = self.forwarding.upstream.view
+        if view is None:
+            raise Refused(f"the certificates of upstream {self.profile.upstream} are not known yet", 502, retry_after=5)
+        served = bag.ca_certificates(self.profile.ca_certificates, self.keyring.current, view)
+        return cms.degenerate(item.der for item in served)
