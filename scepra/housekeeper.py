@@ -6,14 +6,12 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from scepra.config.store import Retention
 from scepra.errors import StoreError
+from scepra.recurring import Recurring
 from scepra.scep.identity import Keyring
 from scepra.store import housekeeping, leases
 from scepra.store.database import Database
@@ -26,7 +24,7 @@ DRIVER = ":housekeeping"
 """Stands in the table of drivers where upstreams do; no upstream can have this name."""
 
 
-class Housekeeper(Service):
+class Housekeeper(Recurring):
     """Keeps house once a minute; of all processes, one does at a time.
 
     Nothing is ended or taken away while the clock is not to be believed: behind the latest time that was ever seen, or
@@ -48,34 +46,21 @@ class Housekeeper(Service):
         now: Callable[[], datetime],
         reactor: IReactorTime,
     ) -> None:
+        super().__init__(reactor, "housekeeping")
         self._database = database
         self._retention = retention
         self._keyrings = keyrings
         self._owner = owner
         self._now = now
-        self._reactor = reactor
-        self._timer: IDelayedCall | None = None
         self._swept = float("-inf")
 
-    def startService(self) -> None:
-        """Begin."""
-        super().startService()
-        self._timer = self._reactor.callLater(0, self._tick)
+    async def look(self) -> None:
+        """Keep house once."""
+        await self.keep()
 
-    def stopService(self) -> None:
-        """End; a step that is under way is one database transaction."""
-        super().stopService()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-
-    def _tick(self) -> None:
-        Deferred.fromCoroutine(self.keep()).addBoth(self._again)
-
-    def _again(self, result: Failure | None) -> None:
-        if isinstance(result, Failure):
-            log.failure("housekeeping", result)
-        if self.running:
-            self._timer = self._reactor.callLater(EVERY * random.uniform(0.8, 1.2), self._tick)  # noqa: S311
+    def pause(self) -> float:
+        """Not all processes keep house at the same moment."""
+        return EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
 
     async def keep(self) -> None:
         """Everything that is to be done now."""

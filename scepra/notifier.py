@@ -6,15 +6,15 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from scepra.challenge.protocol import Notice, Notified
 from scepra.errors import ProviderError, StoreError
-from scepra.store import leases, notices
+from scepra.lead import Lead
+from scepra.recurring import Recurring
+from scepra.store import notices
 from scepra.store.database import Database
 from scepra.store.notices import Due
 from scepra.store.vault import Vault
@@ -37,7 +37,7 @@ DRIVER = ":notices"
 """Stands in the table of drivers where upstreams do; no upstream can have this name."""
 
 
-class Notifier(Service):
+class Notifier(Recurring):
     """Delivers notices, each until it is confirmed or too old; of all processes, one does at a time.
 
     Args:
@@ -56,52 +56,29 @@ class Notifier(Service):
         now: Callable[[], datetime],
         reactor: IReactorTime,
     ) -> None:
+        super().__init__(reactor, "delivering notices")
         self._database = database
         self._vault = vault
         self._providers = providers
-        self._owner = owner
         self._now = now
-        self._reactor = reactor
-        self._timer: IDelayedCall | None = None
-        self._ticking: Deferred[None] | None = None
-        self._driving_until = float("-inf")
+        self._lead = Lead(database, DRIVER, owner, now, reactor, LEASE)
 
-    def startService(self) -> None:
-        """Look at once, and from now on."""
-        super().startService()
-        self._timer = self._reactor.callLater(0, self._tick)
+    async def look(self) -> None:
+        """Deliver what is due now."""
+        await self.deliver()
 
-    def stopService(self) -> Deferred[None]:
-        """Take up nothing more; what is being told is waited for."""
-        super().stopService()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        return Deferred.fromCoroutine(self._end())
+    def pause(self) -> float:
+        """Not all processes look at the same moment."""
+        return TICK * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
 
-    async def _end(self) -> None:
-        if self._ticking is not None:
-            await self._ticking
-        try:
-            await self._database.write(leases.release, DRIVER, self._owner, self._now())
-        except StoreError as error:
-            log.warn("giving up the notices: {error}", error=str(error))
-
-    def _tick(self) -> None:
-        self._ticking = Deferred.fromCoroutine(self.deliver())
-        self._ticking.addBoth(self._again)
-
-    def _again(self, result: Failure | None) -> None:
-        self._ticking = None
-        if isinstance(result, Failure):
-            log.failure("delivering notices", result)
-        if self.running:
-            # Not all processes at the same moment.
-            self._timer = self._reactor.callLater(TICK * random.uniform(0.8, 1.2), self._tick)  # noqa: S311
+    async def end(self) -> None:
+        """Let others deliver."""
+        await self._lead.give_up()
 
     async def deliver(self) -> None:
         """Deliver what is due now."""
         try:
-            if not await self._drives():
+            if not await self._lead.is_ours():
                 return
             now = self._now()
             if not await self._database.read(notices.any_due, now):
@@ -112,18 +89,6 @@ class Notifier(Service):
             log.error("notices wait: {error}", error=str(error))
             return
         await gatherResults([Deferred.fromCoroutine(self._deliver(due)) for due in taken])
-
-    async def _drives(self) -> bool:
-        """Whether this process delivers now: it says so anew in good time before its lease ends."""
-        clock, now = self._reactor.seconds(), self._now()
-        if clock < self._driving_until - LEASE / 2:
-            return True
-        owner = await self._database.read(leases.driver, DRIVER, now)
-        mine = owner in (None, self._owner) and await self._database.write(
-            leases.drive, DRIVER, self._owner, now, now + timedelta(seconds=LEASE)
-        )
-        self._driving_until = clock + LEASE if mine else float("-inf")
-        return mine
 
     async def _deliver(self, due: Due) -> None:
         """Tell one provider one thing, and write what came of it; what cannot be written is told again."""

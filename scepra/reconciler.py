@@ -4,17 +4,16 @@ FT-17; I13)."""
 from __future__ import annotations
 
 import random
-from datetime import timedelta
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from scepra.audit import Record
 from scepra.errors import StoreError
 from scepra.forwarding import Forwarding
+from scepra.lead import Lead
+from scepra.recurring import Recurring
 from scepra.store import leases, outcomes
 from scepra.store.owner import has_ended
 from scepra.store.rows import Corrupt
@@ -32,7 +31,7 @@ LEASE = 10.0
 """For how many seconds one process drives an upstream before it has to say so again."""
 
 
-class Reconciler(Service):
+class Reconciler(Recurring):
     """Drives the backlog of one upstream, at its configured rate; of all processes, one does at a time.
 
     The longest due and the latest take turns: clients that came last are the likeliest to be still there, and nobody
@@ -41,62 +40,45 @@ class Reconciler(Service):
     """
 
     def __init__(self, forwarding: Forwarding) -> None:
+        super().__init__(forwarding.reactor, "driving the backlog")
         self._forwarding = forwarding
         self._queue = forwarding.settings.queue
         self._upstream = forwarding.upstream
-        self._reactor = forwarding.reactor
-        self._timer: IDelayedCall | None = None
-        self._ticking: Deferred[bool] | None = None
+        self._lead = Lead(
+            forwarding.database, self._upstream.name, forwarding.owner, forwarding.now, forwarding.reactor, LEASE
+        )
         self._running: dict[str, Deferred[None]] = {}
-        self._driving_until = float("-inf")
         self._looked_round = float("-inf")
         self._allowance = 0.0
         self._filled = 0.0
         self._latest = False
+        self._more = False
 
     def startService(self) -> None:
         """Look at once, and from now on."""
-        super().startService()
         self._filled = self._reactor.seconds()
-        self._timer = self._reactor.callLater(0, self._tick)
+        super().startService()
 
-    def stopService(self) -> Deferred[None]:
-        """Take up nothing more; what is under way is waited for."""
-        super().stopService()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        return Deferred.fromCoroutine(self._end())
+    async def look(self) -> None:
+        """Drive what is due, as far as may be begun now."""
+        self._more = False
+        self._more = await self._look()
 
-    async def _end(self) -> None:
-        if self._ticking is not None:
-            await self._ticking
+    def pause(self) -> float:
+        """Not all processes look at the same moment."""
+        return PACE if self._more else TICK * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
+
+    async def end(self) -> None:
+        """What is under way is waited for; then others may drive."""
         while self._running:
             await next(iter(self._running.values()))
-        try:
-            await self._forwarding.database.write(
-                leases.release, self._upstream.name, self._forwarding.owner, self._forwarding.now()
-            )
-        except StoreError as error:
-            log.warn("giving up upstream {upstream}: {error}", upstream=self._upstream.name, error=str(error))
-
-    def _tick(self) -> None:
-        self._ticking = Deferred.fromCoroutine(self._look())
-        self._ticking.addBoth(self._again)
-
-    def _again(self, result: bool | Failure) -> None:
-        self._ticking = None
-        if isinstance(result, Failure):
-            log.failure("driving the backlog", result)
-        if self.running:
-            # Not all processes at the same moment.
-            pause = PACE if result is True else TICK * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
-            self._timer = self._reactor.callLater(pause, self._tick)
+        await self._lead.give_up()
 
     async def _look(self) -> bool:
         """One look at what is due; whether more may be due than could be begun."""
         try:
             await self._look_round()
-            if not await self._drives():
+            if not await self._lead.is_ours():
                 return False
             room = 1 if self._upstream.breaker.trying else self._room()
             if room < 1:
@@ -142,22 +124,6 @@ class Reconciler(Service):
             if has_ended(owner):
                 log.warn("process {owner} has ended: what it was at work on goes on", owner=owner)
                 await forwarding.database.write(leases.bury, owner, now)
-
-    async def _drives(self) -> bool:
-        """Whether this process drives the upstream now: it says so anew in good time before its lease ends."""
-        clock, now = self._reactor.seconds(), self._forwarding.now()
-        if clock < self._driving_until - LEASE / 2:
-            return True
-        forwarding = self._forwarding
-        owner = await forwarding.database.read(leases.driver, self._upstream.name, now)
-        if owner not in (None, forwarding.owner):
-            self._driving_until = float("-inf")
-            return False
-        mine = await forwarding.database.write(
-            leases.drive, self._upstream.name, forwarding.owner, now, now + timedelta(seconds=LEASE)
-        )
-        self._driving_until = clock + LEASE if mine else float("-inf")
-        return mine
 
     def _room(self) -> int:
         """How many exchanges may be begun now: by the rate, and by how many are under way."""

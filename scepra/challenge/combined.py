@@ -1,4 +1,4 @@
-"""Several providers on one profile (issue of trust: a credential that is there and wrong is never ignored)."""
+"""Several providers on one profile: a credential that is there and wrong is never ignored (MSG-23)."""
 
 from __future__ import annotations
 

@@ -12,19 +12,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from scepra import minting
 from scepra.config.model import NdesChallenge, Profile, singles
 from scepra.errors import StoreError
+from scepra.lead import Lead
 from scepra.ndes import authentication
 from scepra.ndes.client import Client, NotDrawn, Trouble
 from scepra.ndes.page import Password
-from scepra.store import brokered, leases
+from scepra.recurring import Recurring
+from scepra.store import brokered
 from scepra.store.challenges import Challenge
 from scepra.store.database import Database
 from scepra.store.intents import new_id
@@ -63,7 +62,7 @@ class Pool:
         return timedelta(seconds=self.settings.margin)
 
 
-class Broker(Service):
+class Broker(Recurring):
     """Keeps the pools of one NDES filled."""
 
     def __init__(
@@ -83,69 +82,35 @@ class Broker(Service):
             now: UTC.
             reactor: the clock that nobody sets.
         """
+        super().__init__(reactor, "drawing passwords of NDES")
         self._pools = tuple(pools)
         self._origin = self._pools[0].settings.broker
-        # No upstream can have such a name.
-        self._lease = f":{self._origin}"[:64]
         self._database = database
         self._vault = vault
-        self._owner = owner
         self._now = now
-        self._reactor = reactor
-        self._timer: IDelayedCall | None = None
-        self._ticking: Deferred[None] | None = None
-        self._driving_until = float("-inf")
+        # No upstream can have such a name.
+        self._lead = Lead(database, f":{self._origin}"[:64], owner, now, reactor, LEASE)
 
-    def startService(self) -> None:
-        """Begin."""
-        super().startService()
-        self._timer = self._reactor.callLater(0, self._tick)
+    async def look(self) -> None:
+        """Draw what is wanted now."""
+        await self.refill()
 
-    def stopService(self) -> Deferred[None]:
-        """Draw no more; what is being drawn is kept."""
-        super().stopService()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        return Deferred.fromCoroutine(self._end())
+    def pause(self) -> float:
+        """Not all processes look at the same moment."""
+        return TICK * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
 
-    async def _end(self) -> None:
-        if self._ticking is not None:
-            await self._ticking
-        try:
-            await self._database.write(leases.release, self._lease, self._owner, self._now())
-        except StoreError as error:
-            log.warn("{broker}: {error}", broker=self._origin, error=error.reason)
-
-    def _tick(self) -> None:
-        self._ticking = Deferred.fromCoroutine(self.refill())
-        self._ticking.addBoth(self._again)
-
-    def _again(self, result: Failure | None) -> None:
-        self._ticking = None
-        if isinstance(result, Failure):
-            log.failure("drawing passwords of NDES", result)
-        if self.running:
-            self._timer = self._reactor.callLater(TICK * random.uniform(0.8, 1.2), self._tick)  # noqa: S311
+    async def end(self) -> None:
+        """Let others draw."""
+        await self._lead.give_up()
 
     async def refill(self) -> None:
         """Draw at most one password for each profile that wants one."""
         try:
-            if await self._drives():
+            if await self._lead.is_ours():
                 for pool in self._pools:
                     await self._fill(pool)
         except StoreError as error:
             log.error("{broker} waits: {error}", broker=self._origin, error=error.reason)
-
-    async def _drives(self) -> bool:
-        """Whether it is this process that draws."""
-        seconds = self._reactor.seconds()
-        if self._driving_until - seconds > LEASE / 2:
-            return True
-        now = self._now()
-        ends = now + timedelta(seconds=LEASE)
-        drives = await self._database.write(leases.drive, self._lease, self._owner, now, ends)
-        self._driving_until = seconds + LEASE if drives else float("-inf")
-        return drives
 
     async def _fill(self, pool: Pool) -> None:
         if self._reactor.seconds() < pool.resting_until:
