@@ -147,9 +147,9 @@ def _row(each: Challenge, now: datetime) -> tuple[str, ...]:
     return (
         each.id,
         each.profile,
-        _bound(each),
+        _brief(each),
         minute(each.expires),
-        f"{each.used} of {each.uses}",
+        f"{each.used}/{each.uses}",
         state,
         each.minter,
     )
@@ -158,6 +158,12 @@ def _row(each: Challenge, now: datetime) -> tuple[str, ...]:
 def _bound(each: Challenge) -> str:
     """For whom a challenge is, in one line."""
     return ", ".join(_values(each)) or "anybody"
+
+
+def _brief(each: Challenge) -> str:
+    """The first of its names, and how many more there are."""
+    values = [part for value in each.binding.values() for part in ([value] if isinstance(value, str) else value)]
+    return f"{values[0]} +{len(values) - 1}" if len(values) > 1 else values[0] if values else "anybody"
 
 
 def _values(each: Challenge) -> list[str]:

@@ -45,9 +45,7 @@ def test_a_challenge_is_printed_once(counter: Desk) -> None:
     assert result.stdout.strip() not in repr(counter.bench.content())
     listed = counter.run("challenge", "list").output.splitlines()
     assert listed[0].split() == ["ID", "PROFILE", "FOR", "EXPIRES", "(UTC)", "USED", "STATE", "BY"]
-    assert re.fullmatch(
-        rf"{row['id']}  wifi     common-name printer-7, dns a.example\+b  .*  0 of 1  good   alice", listed[1]
-    )
+    assert re.fullmatch(rf"{row['id']}  wifi     printer-7 \+2  .*  0/1   good   alice", listed[1])
     found = counter.ask("challenge", "mint", "--profile", "wifi", "--cn", "printer-8")
     assert len(found["challenge"]) == 32
     assert found["binding"] == {"common_name": "printer-8"}
