@@ -81,8 +81,8 @@ def _workers(listen: Listen, workers: int | None) -> Iterator[Finding]:
 
 def _administration(listen: Listen) -> Iterator[Finding]:
     for index, endpoint in enumerate(listen.administration):
-        on_this_machine = "interface=127.0.0.1" in endpoint or "interface=localhost" in endpoint
-        if endpoint.startswith("tcp:") and not on_this_machine:
+        interface = endpoint.partition("interface=")[2].replace("\\", "")
+        if endpoint.startswith("tcp:") and not interface.startswith(("127.", "localhost", "::1")):
             sentence = (
                 "tokens and challenges travel in clear to other machines: use ssl:PORT:privateKey=...:certKey=..."
             )

@@ -462,3 +462,39 @@ def test_whatever_holds_needs_polling(rule: str, kind: str) -> None:
     text = altered(("    policy:", "    polling: false\n    policy:")) + f"      {rule}\n"
     said = [problem.sentence for problem in reading(text).problems if problem.severity == "error"]
     assert said == [f"must be true: what the rule {kind} keeps back can only be polled for"]
+
+
+@pytest.mark.proves("DR-18")
+@pytest.mark.parametrize(
+    ("endpoint", "listens", "warned"),
+    [
+        ("tcp:8081", "tcp:8081:interface=127.0.0.1", False),
+        ("tcp:8081:interface=127.0.0.2", "tcp:8081:interface=127.0.0.2", False),
+        ("tcp:8081:interface=\\:\\:1", "tcp:8081:interface=\\:\\:1", False),
+        ("tcp:8081:interface=0.0.0.0", "tcp:8081:interface=0.0.0.0", True),
+        ("ssl:8443:privateKey=a.key", "ssl:8443:privateKey=a.key:interface=127.0.0.1", False),
+        ("ssl:8443:interface=192.0.2.1", "ssl:8443:interface=192.0.2.1", False),
+        ("unix:/run/scepra.sock", "unix:/run/scepra.sock", False),
+    ],
+)
+def test_the_administration_is_on_this_machine(endpoint: str, listens: str, warned: bool) -> None:
+    """Unless it says otherwise; where others can reach it without TLS, that is warned about."""
+    text = altered(('scep: "tcp:8080"', f"scep: 'tcp:8080', admin: '{endpoint}'"))
+    assert any("travel in clear to other machines" in problem for problem in said(text)) is warned
+    config = reading(text).config
+    assert config is not None
+    assert config.listen.administration == (listens,)
+
+
+@pytest.mark.proves("AC-104", "RA-11")
+def test_minted_challenges_and_what_is_around_them() -> None:
+    """Lifetimes fit each other and what is kept, and a CA that asks for challenges of its own knows no minted ones."""
+    old = "{type: static, environment: CHALLENGE}"
+    assert errors(altered((old, "{type: minted, lifetime: 1d, longest: 1d}"))) == []
+    (longer,) = errors(altered((old, "{type: minted, lifetime: 2d, longest: 1d}")))
+    assert longer.endswith("challenge.lifetime: longer than longest")
+    (kept,) = errors(altered((old, "{type: minted, longest: 401d}")))
+    assert kept.endswith("challenge.longest: longer than used challenges are kept (store: retention)")
+    asking = ("ca-fingerprint:", "authorisation: challenge\n    ca-fingerprint:")
+    (unknown,) = errors(altered((old, "{type: minted}"), asking))
+    assert unknown.endswith("asks for a challenge, and does not know those that the RA makes")
