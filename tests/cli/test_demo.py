@@ -17,7 +17,8 @@ from scepra.cli.demo import _duration, _tell
 from scepra.lab.process import Decision
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "scepra", "demo"]
+# What a shell has started in the background ignores Ctrl-C, and so would its children.
+COMMAND = ["env", "--default-signal=INT", sys.executable, "-m", "scepra", "demo"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 

@@ -23,15 +23,31 @@ from scepra.cli import main
 from scepra.ndes.page import Password, read
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+# What a shell has started in the background ignores Ctrl-C, and so would its children.
+INTERRUPTIBLE = ("env", "--default-signal=INT")
 
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The command, running on a free port: what it printed when it was ready, and its process."""
-    command = [sys.executable, "-m", "scepra", "lab-ca", "--listen", "tcp:0:interface=127.0.0.1", *arguments]
+    command = [
+        *INTERRUPTIBLE,
+        sys.executable,
+        "-m",
+        "scepra",
+        "lab-ca",
+        "--listen",
+        "tcp:0:interface=127.0.0.1",
+        *arguments,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as process:
         try:
             assert process.stdout is not None
@@ -42,6 +58,11 @@ def serving(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             yield "".join(lines), process
         finally:
             process.send_signal(signal.SIGINT)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
 
 @pytest.mark.slow
