@@ -103,6 +103,7 @@ def test_patterns_say_what_was_seen(texts: list[str], expected: str) -> None:
         assert generalised(texts) == expected
 
 
+@pytest.mark.slow
 def test_what_is_too_varied_is_marked() -> None:
     """Where nobody could read the alternatives, the pattern names the characters and the common end, and is marked."""
     many = [f"{'.'.join([label] * times)}.corp.example" for times in range(1, 30) for label in "abc"]
@@ -326,6 +327,7 @@ def requests(draw: st.DrawFn) -> Asked:
     return asked(*attributes, subject=csrs.name(*values), key=draw(_keys), source=source)
 
 
+@pytest.mark.slow
 @pytest.mark.proves("DR-19")
 @settings(max_examples=60, deadline=None)
 @given(st.lists(requests(), min_size=1, max_size=12))
