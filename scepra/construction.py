@@ -27,7 +27,6 @@ from scepra.keys.identity import read_generation, read_identity
 from scepra.providers import combined, providers_of
 from scepra.ra import RegistrationAuthority
 from scepra.revocation import FileSource, RevocationLists, Source, WebSource
-from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Keyring
 from scepra.shadow import Shadow
@@ -234,11 +233,7 @@ def _signer(ground: Ground, name: str, patience: float, upstream: model.Upstream
 
 
 def _lists(
-    ground: Ground,
-    name: str,
-    anchors: tuple[Certificate, ...],
-    settings: model.RevocationLists,
-    digests: frozenset[Digest],
+    ground: Ground, name: str, anchors: tuple[Certificate, ...], settings: model.RevocationLists
 ) -> RevocationLists:
     """The revocation lists of some CAs, from where the configuration says."""
     limits = HTTPLimits(total=settings.timeout)
@@ -250,7 +245,7 @@ def _lists(
         name,
         anchors,
         sources,
-        digests=digests,
+        digests=settings.digests,
         unknown=settings.unknown,
         refresh=settings.refresh,
         now=ground.now,

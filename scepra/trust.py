@@ -16,10 +16,7 @@ from scepra.policy.register import ATTRIBUTE_TYPES
 from scepra.policy.value import content_of
 from scepra.renewal import RenewalRules
 from scepra.revocation import RevocationLists
-from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
-
-_STRONG = frozenset(Digest) - {Digest.MD5, Digest.SHA1}
 
 Anchors = tuple[Certificate, ...]
 
@@ -31,13 +28,13 @@ class Trust:
     Attributes:
         files: the certificates in each file of anchors.
         infrastructure: the RA's own certificates.
-        make_lists: makes the lists of some anchors from their section, for digests; the first argument is their name.
+        make_lists: makes the lists of some anchors from their section; the first argument is their name.
         lists: those made so far; profiles that ask for the same share them.
     """
 
     files: Mapping[Path, Anchors]
     infrastructure: frozenset[Certificate]
-    make_lists: Callable[[str, Anchors, model.RevocationLists, frozenset[Digest]], RevocationLists]
+    make_lists: Callable[[str, Anchors, model.RevocationLists], RevocationLists]
     lists: dict[tuple[Anchors, model.RevocationLists], RevocationLists] = field(default_factory=dict)
 
     def anchors(self, paths: Iterable[Path]) -> Anchors:
@@ -68,8 +65,7 @@ class Trust:
         anchors = self.anchors(paths)
         known = self.lists.get((anchors, settings))
         if known is None:
-            digests = _STRONG | ({Digest.SHA1} if settings.sha1 == "allow" else set())
-            known = self.lists[anchors, settings] = self.make_lists(name, anchors, settings, digests)
+            known = self.lists[anchors, settings] = self.make_lists(name, anchors, settings)
         return known
 
     def agents(self, settings: model.OnBehalf | None) -> Agents:

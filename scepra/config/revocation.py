@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from scepra.config.section import Section
 from scepra.config.value import Distinct, DocumentUrl, FilePath, Listed, Octets, Seconds
+from scepra.scep.algorithm import Digest
 
 
 class RevocationLists(Section):
@@ -36,3 +37,8 @@ class RevocationLists(Section):
         if not (self.urls or self.files):
             raise ValueError("expected urls or files, or both")
         return self
+
+    @property
+    def digests(self) -> frozenset[Digest]:
+        """Those that may have signed a list."""
+        return frozenset(Digest) - {Digest.MD5} - (set() if self.sha1 == "allow" else {Digest.SHA1})

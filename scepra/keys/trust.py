@@ -14,7 +14,6 @@ from scepra.config.trust import placed
 from scepra.errors import ConfigError, ScepError
 from scepra.keys.certificate import read_certificates
 from scepra.keys.lint import validity
-from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.crl import parse_crl
 
@@ -56,7 +55,6 @@ def examine_lists(
     for anchor in anchors:
         if anchor.is_ca and anchor.key_usage is not None and "cRLSign" not in anchor.key_usage:
             yield Finding(path, f"{anchor.subject} has a keyUsage without cRLSign: no list of its will be believed")
-    digests = frozenset(Digest) - {Digest.MD5} - (set() if lists.sha1 == "allow" else {Digest.SHA1})
     for index, file in enumerate(lists.files):
         place = (*path, "files", index)
         try:
@@ -69,7 +67,7 @@ def examine_lists(
             yield Finding(place, f"{file} is larger than size, {lists.size} octets")
             continue
         try:
-            found = parse_crl(content, anchors, digests)
+            found = parse_crl(content, anchors, lists.digests)
         except ScepError as error:
             yield Finding(place, f"{file} is not used: {error.reason}")
             continue

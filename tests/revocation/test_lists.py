@@ -219,7 +219,7 @@ def test_profiles_share_lists(day: Day, source: Told) -> None:
     path, elsewhere = Path("ca.crt"), Path("other.crt")
     other = certificate(csrs.ec_key(which=62), "Other CA", extensions=ca_extensions())
     files = {path: (CA,), elsewhere: (other,)}
-    trust = Trust(files, frozenset(), lambda name, anchors, settings, digests: lists(day, source))
+    trust = Trust(files, frozenset(), lambda name, anchors, settings: lists(day, source))
     hourly, daily = (
         model.RevocationLists(urls=("http://a.example/",), refresh=refresh) for refresh in (3600.0, 86400.0)
     )
