@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -46,7 +45,7 @@ class Housekeeper(Recurring):
         now: Callable[[], datetime],
         reactor: IReactorTime,
     ) -> None:
-        super().__init__(reactor, "housekeeping")
+        super().__init__(reactor, "housekeeping", EVERY)
         self._database = database
         self._retention = retention
         self._keyrings = keyrings
@@ -57,10 +56,6 @@ class Housekeeper(Recurring):
     async def look(self) -> None:
         """Keep house once."""
         await self.keep()
-
-    def pause(self) -> float:
-        """Not all processes keep house at the same moment."""
-        return EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
 
     async def keep(self) -> None:
         """Everything that is to be done now."""

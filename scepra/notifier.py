@@ -56,7 +56,7 @@ class Notifier(Recurring):
         now: Callable[[], datetime],
         reactor: IReactorTime,
     ) -> None:
-        super().__init__(reactor, "delivering notices")
+        super().__init__(reactor, "delivering notices", TICK)
         self._database = database
         self._vault = vault
         self._providers = providers
@@ -66,10 +66,6 @@ class Notifier(Recurring):
     async def look(self) -> None:
         """Deliver what is due now."""
         await self.deliver()
-
-    def pause(self) -> float:
-        """Not all processes look at the same moment."""
-        return TICK * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
 
     async def end(self) -> None:
         """Let others deliver."""

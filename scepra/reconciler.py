@@ -3,8 +3,6 @@ FT-17; I13)."""
 
 from __future__ import annotations
 
-import random
-
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -40,7 +38,7 @@ class Reconciler(Recurring):
     """
 
     def __init__(self, forwarding: Forwarding) -> None:
-        super().__init__(forwarding.reactor, "driving the backlog")
+        super().__init__(forwarding.reactor, "driving the backlog", TICK)
         self._forwarding = forwarding
         self._queue = forwarding.settings.queue
         self._upstream = forwarding.upstream
@@ -65,8 +63,8 @@ class Reconciler(Recurring):
         self._more = await self._look()
 
     def pause(self) -> float:
-        """Not all processes look at the same moment."""
-        return PACE if self._more else TICK * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
+        """Sooner where more is due than could be begun."""
+        return PACE if self._more else super().pause()
 
     async def end(self) -> None:
         """What is under way is waited for; then others may drive."""

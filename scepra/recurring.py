@@ -1,6 +1,9 @@
-"""A service that looks at something again and again."""
+"""Services that look at something again and again."""
 
 from __future__ import annotations
+
+import random
+from typing import Any, Generic, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -9,6 +12,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 log = Logger()
+
+T = TypeVar("T")
 
 
 class Recurring(Service):
@@ -20,21 +25,29 @@ class Recurring(Service):
     Args:
         reactor: the clock that nobody sets.
         purpose: what it does, for the log.
+        every: how long it waits after a look, about, in seconds.
     """
 
-    def __init__(self, reactor: IReactorTime, purpose: str) -> None:
+    def __init__(self, reactor: IReactorTime, purpose: str, every: float) -> None:
         self._reactor = reactor
         self._purpose = purpose
+        self._every = every
         self._timer: IDelayedCall | None = None
-        self._looking: Deferred[None] | None = None
+        self._looking: Deferred[Any] | None = None
 
-    async def look(self) -> None:
+    async def look(self) -> Any:
         """One look, and what comes of it."""
         raise NotImplementedError
 
     def pause(self) -> float:
         """In how many seconds the next look is due, from now."""
-        raise NotImplementedError
+        # Not all processes look at the same moment.
+        return self._every * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
+
+    def failed(self, failure: Failure) -> float:
+        """Tell that a look went wrong; in how many seconds the next one is due, from now."""
+        log.failure("{purpose}", failure, purpose=self._purpose)
+        return self.pause()
 
     async def end(self) -> None:
         """What is to be done when there are no more looks."""
@@ -57,12 +70,48 @@ class Recurring(Service):
         await self.end()
 
     def _tick(self) -> None:
-        self._looking = Deferred.fromCoroutine(self.look())
+        self._looking = self._begin()
         self._looking.addBoth(self._again)
 
-    def _again(self, outcome: Failure | None) -> None:
+    def _begin(self) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self.look())
+
+    def _again(self, outcome: object) -> None:
         self._looking = None
-        if isinstance(outcome, Failure):
-            log.failure("{purpose}", outcome, purpose=self._purpose)
+        pause = self.failed(outcome) if isinstance(outcome, Failure) else self.pause()
         if self.running:
-            self._timer = self._reactor.callLater(self.pause(), self._tick)
+            self._timer = self._reactor.callLater(pause, self._tick)
+
+
+class Shared(Recurring, Generic[T]):
+    """Looks again and again, and whenever somebody has to know; who asks meanwhile shares the look and its outcome.
+
+    When the service stops, the look that is under way is not waited for: it ends by its own deadline.
+    """
+
+    def __init__(self, reactor: IReactorTime, purpose: str, every: float) -> None:
+        super().__init__(reactor, purpose, every)
+        self._waiting: list[Deferred[T]] | None = None
+        self._looked = float("-inf")
+
+    def shared(self) -> Deferred[T]:
+        """The outcome of the look that is under way, or of one that begins now."""
+        waiter: Deferred[T] = Deferred()
+        if self._waiting is not None:
+            self._waiting.append(waiter)
+            return waiter
+        self._waiting = [waiter]
+        Deferred.fromCoroutine(self.look()).addBoth(self._tell)
+        return waiter
+
+    def _begin(self) -> Deferred[Any]:
+        return self.shared()
+
+    def _tell(self, outcome: T | Failure) -> None:
+        self._looked = self._reactor.seconds()
+        waiting, self._waiting = self._waiting or [], None
+        for waiter in waiting:
+            waiter.callback(outcome)
+
+    async def _stop(self) -> None:
+        await self.end()

@@ -14,17 +14,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from scepra.errors import RevocationError, ScepError
 from scepra.http.agent import Target
 from scepra.http.request import Origin, Unanswered
 from scepra.provenance import Revocation, issuer_of
+from scepra.recurring import Shared
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.crl import RevocationList, parse_crl
@@ -126,7 +125,7 @@ class FileSource:
         return content
 
 
-class RevocationLists(Service):
+class RevocationLists(Shared[None]):
     """The lists of some CAs.
 
     Args:
@@ -155,49 +154,25 @@ class RevocationLists(Service):
         reactor: IReactorTime,
         slowly: Callable[..., Awaitable[Any]],
     ) -> None:
+        super().__init__(reactor, f"fetching revocation lists of {name}", refresh)
         # Not "name", which a service has only once below its parent.
         self.label = name
         self._anchors = anchors
         self._sources = tuple(sources)
         self._digests = digests
         self._unknown = unknown
-        self._refresh = refresh
         self._now = now
-        self._reactor = reactor
         self._slowly = slowly
         self._lists: dict[Source, RevocationList] = {}
-        self._looked = float("-inf")
-        self._waiting: list[Deferred[None]] | None = None
-        self._timer: IDelayedCall | None = None
 
-    def startService(self) -> None:
-        """Fetch now, and from now on."""
-        super().startService()
-        self._timer = self._reactor.callLater(0, self._tick)
-
-    def stopService(self) -> None:
-        """Fetch no more; what is under way ends by its own deadline."""
-        super().stopService()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-
-    def _tick(self) -> None:
-        self._shared().addBoth(self._again)
-
-    def _again(self, outcome: Failure | None) -> None:
-        if isinstance(outcome, Failure):
-            log.failure("fetching revocation lists of {name}", outcome, name=self.label)
-        if self.running:
-            self._timer = self._reactor.callLater(self._pause(), self._tick)
-
-    def _pause(self) -> float:
+    def pause(self) -> float:
         """Until sources are asked again: well before the first list ends, and soon after a failure."""
         now = self._now()
         left = [
             (held.next_update - now).total_seconds() if (held := self._lists.get(source)) is not None else 0.0
             for source in self._sources
         ]
-        pause = min(self._refresh, max(min(left) / 2, RETRY))
+        pause = min(self._every, max(min(left) / 2, RETRY))
         # Spread, so that many processes do not come at once.
         return pause * random.uniform(0.8, 1.0)  # noqa: S311 - no secret hangs on it
 
@@ -208,7 +183,7 @@ class RevocationLists(Service):
             RevocationError: nothing is, and its client is to come again.
         """
         if self._is_due():
-            await self._shared()
+            await self.shared()
         found = self._look_up(certificate)
         if found is not Revocation.UNKNOWN or self._unknown == "refuse":
             return found
@@ -256,23 +231,7 @@ class RevocationLists(Service):
         now = self._now()
         return all((held := self._lists.get(source)) is not None and held.valid_at(now) for source in self._sources)
 
-    def _shared(self) -> Deferred[None]:
-        """One look at all sources, for all who wait for it."""
-        waiter: Deferred[None] = Deferred()
-        if self._waiting is not None:
-            self._waiting.append(waiter)
-            return waiter
-        self._waiting = [waiter]
-        Deferred.fromCoroutine(self.fetch()).addBoth(self._tell)
-        return waiter
-
-    def _tell(self, outcome: Failure | None) -> None:
-        self._looked = self._reactor.seconds()
-        waiting, self._waiting = self._waiting or [], None
-        for waiter in waiting:
-            waiter.callback(outcome)
-
-    async def fetch(self) -> None:
+    async def look(self) -> None:
         """Ask every source, all at once: one that is silent keeps no other waiting."""
         await gatherResults(
             [Deferred.fromCoroutine(self._fetch(source)) for source in self._sources], consumeErrors=True

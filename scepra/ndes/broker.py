@@ -7,7 +7,6 @@ that it has no more room, does not know the account or does not answer: an accou
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -82,7 +81,7 @@ class Broker(Recurring):
             now: UTC.
             reactor: the clock that nobody sets.
         """
-        super().__init__(reactor, "drawing passwords of NDES")
+        super().__init__(reactor, "drawing passwords of NDES", TICK)
         self._pools = tuple(pools)
         self._origin = self._pools[0].settings.broker
         self._database = database
@@ -94,10 +93,6 @@ class Broker(Recurring):
     async def look(self) -> None:
         """Draw what is wanted now."""
         await self.refill()
-
-    def pause(self) -> float:
-        """Not all processes look at the same moment."""
-        return TICK * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
 
     async def end(self) -> None:
         """Let others draw."""

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from treq.client import HTTPClient
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -24,6 +22,7 @@ from scepra.http.agent import http_client
 from scepra.http.breaker import Breaker
 from scepra.http.connection import Limits
 from scepra.http.request import Reply
+from scepra.recurring import Shared
 from scepra.scep import der, oid
 from scepra.scep.transport import OperationKind, trim_message
 from scepra.upstream.exchange import Exchange
@@ -57,7 +56,7 @@ class Answer:
     otherwise: UpstreamError | None = None
 
 
-class Upstream(Service):
+class Upstream(Shared[UpstreamView]):
     """One SCEP CA.
 
     ``view`` is what is known of it, None before the first success; ``failure`` why the last look failed, None after a
@@ -81,51 +80,34 @@ class Upstream(Service):
         *,
         client: HTTPClient | None = None,
     ) -> None:
+        super().__init__(reactor, f"looking at upstream {name}", settings.refresh)
         self.name: str = name
         self.view: UpstreamView | None = None
         self.failure: UpstreamError | None = None
         self.turned_away: UpstreamError | None = None
         self._settings = settings
-        self._reactor = reactor
         self._now = now
         limits = Limits(settings.connect_timeout, settings.timeout)
         client = client or http_client(reactor, settings.url, limits)
         self._exchange = Exchange(name, settings.url, client, reactor, settings.answer)
-        self._waiting: list[Deferred[UpstreamView]] | None = None
-        self._looked = float("-inf")
-        self._timer: IDelayedCall | None = None
         self._mute = False
         self._caps = b""
         self.breaker = Breaker(reactor, settings.retry_after)
         queue = settings.queue
         self.turns = Turns(name, settings.concurrency, queue.waiting, queue.patience, reactor)
 
-    def startService(self) -> None:
-        """Look now, and from now on."""
-        super().startService()
-        self._timer = self._reactor.callLater(0, self._look)
+    def pause(self) -> float:
+        """As configured."""
+        return self._every
 
-    def stopService(self) -> None:
-        """Look no more; what is under way ends by its own deadline."""
-        super().stopService()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-
-    def _look(self) -> None:
-        self._shared().addBoth(self._look_again)
-
-    def _look_again(self, outcome: UpstreamView | Failure) -> None:
-        """After a failure sooner than after a success; but not before it wants to be asked."""
-        settings = self._settings
-        pause = settings.refresh
-        if isinstance(outcome, Failure):
-            pause = min(settings.retry_after, settings.refresh)
-            if isinstance(outcome.value, UpstreamError):
-                pause = max(pause, outcome.value.pause or 0.0)
-            else:
-                log.failure("looking at upstream {upstream}", outcome, upstream=self.name)
-        if self.running:
-            self._timer = self._reactor.callLater(pause, self._look)
+    def failed(self, failure: Failure) -> float:
+        """Sooner than after a success; but not before it wants to be asked."""
+        pause = min(self._settings.retry_after, self._every)
+        if isinstance(failure.value, UpstreamError):
+            # Told already.
+            return max(pause, failure.value.pause or 0.0)
+        super().failed(failure)
+        return pause
 
     async def current(self) -> UpstreamView:
         """What is known, as long as it is good; else what is found now.
@@ -148,7 +130,7 @@ class Upstream(Service):
         Raises:
             UpstreamError: not sent; what was known before stays.
         """
-        return await self._shared()
+        return await self.shared()
 
     async def refresh(self) -> UpstreamView:
         """Look again because an answer was not believed: once in ``retry-after``, however many ask (MSG-60).
@@ -161,7 +143,7 @@ class Upstream(Service):
         """
         if self.view is None or self._reactor.seconds() - self._looked >= self._settings.retry_after:
             try:
-                return await self._shared()
+                return await self.shared()
             except UpstreamError:
                 if self.view is None:
                     raise
@@ -245,21 +227,12 @@ class Upstream(Service):
             attention=f"upstream {self.name} answers with status {reply.status}{hint}" if hint else "",
         )
 
-    def _shared(self) -> Deferred[UpstreamView]:
-        waiter: Deferred[UpstreamView] = Deferred()
-        if self._waiting is not None:
-            self._waiting.append(waiter)
-            return waiter
-        self._waiting = [waiter]
-        Deferred.fromCoroutine(self._fetch()).addBoth(self._tell)
-        return waiter
+    async def look(self) -> UpstreamView:
+        """Ask what the CA offers, and compare it with what it was.
 
-    def _tell(self, outcome: UpstreamView | Failure) -> None:
-        waiting, self._waiting = self._waiting or [], None
-        for waiter in waiting:
-            waiter.callback(outcome)
-
-    async def _fetch(self) -> UpstreamView:
+        Raises:
+            UpstreamError: not sent.
+        """
         try:
             caps = await self._fetch_caps()
             reply = await self._exchange.get(OperationKind.GET_CA_CERT)
@@ -272,8 +245,6 @@ class Upstream(Service):
             )
             log.error("{problem}", problem=str(self.failure), upstream=self.name)
             raise self.failure from error
-        finally:
-            self._looked = self._reactor.seconds()
         self._compare(view)
         self.view, self.failure, self._caps = view, None, caps
         self.breaker.seen()

@@ -152,7 +152,7 @@ def test_one_look_for_all_who_wait(day: Day, source: Told) -> None:
     assert answers == [Revocation.GOOD] * 3
     # With a good list at hand nobody waits for the next.
     source.waiting = Deferred()
-    made._shared()
+    made.shared()
     assert run(made.standing(DEVICE)) is Revocation.GOOD
     assert len(source.asked) == 2
 
@@ -162,7 +162,7 @@ def test_a_slow_source_keeps_no_other_waiting(day: Day, source: Told) -> None:
     other = Told(day, "there")
     source.waiting = Deferred()
     made = lists(day, source, other)
-    waiting = made._shared()
+    waiting = made.shared()
     assert len(other.asked) == 1
     source.waiting.callback(b"nothing")
     assert waiting.called

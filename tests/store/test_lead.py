@@ -45,7 +45,7 @@ class Looks(Recurring):
     """Looks that take as long as the test wants, or fail."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(clock, "looking")
+        super().__init__(clock, "looking", 10.0)
         self.looks: list[Deferred[None]] = []
         self.ended = False
 
