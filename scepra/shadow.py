@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from scepra.enrolment import ChallengeAccepted, EnrolmentRequest
 from scepra.judgement import Judgement
 from scepra.policy import Judged, Reporting, Rule, Rules, decide
 from scepra.policy.decision import OK, Outcome
+from scepra.recurring import Recurring
 
 log = Logger()
 
@@ -142,7 +142,7 @@ class Shadow:
             yield rule
 
 
-class ShadowSummary(Service):
+class ShadowSummary(Recurring):
     """Sums up the second policies of a process, every hour and when it ends.
 
     Args:
@@ -151,30 +151,18 @@ class ShadowSummary(Service):
     """
 
     def __init__(self, shadows: tuple[Shadow, ...], reactor: IReactorTime) -> None:
+        super().__init__(reactor, "summing up shadow policies", EVERY)
         self._shadows = shadows
-        self._reactor = reactor
-        self._timer: IDelayedCall | None = None
 
-    def startService(self) -> None:
-        """Begin."""
-        super().startService()
-        self._schedule()
-
-    def stopService(self) -> None:
-        """Sum up what is left, and end."""
-        super().stopService()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._sum_up()
-
-    def _schedule(self) -> None:
-        self._timer = self._reactor.callLater(EVERY, self._due)
-
-    def _due(self) -> None:
-        self._sum_up()
-        self._schedule()
-
-    def _sum_up(self) -> None:
+    async def look(self) -> None:
+        """Sum up what has been counted."""
         for shadow in self._shadows:
             shadow.sum_up()
+
+    def pause(self) -> float:
+        """Evenly: each sum is that of one hour."""
+        return self._every
+
+    async def end(self) -> None:
+        """Sum up what is left."""
+        await self.look()
