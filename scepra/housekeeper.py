@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from scepra.config.store import Retention
 from scepra.errors import StoreError
+from scepra.lead import Lead
 from scepra.recurring import Recurring
 from scepra.scep.identity import Keyring
-from scepra.store import housekeeping, leases
+from scepra.store import housekeeping
 from scepra.store.database import Database
 
 log = Logger()
 
 EVERY = 60.0
+LEASE = 2 * EVERY
+"""For how many seconds one process keeps house before it has to say so again."""
 SWEEP_EVERY = 3600.0
 DRIVER = ":housekeeping"
 """Stands in the table of drivers where upstreams do; no upstream can have this name."""
@@ -49,8 +52,8 @@ class Housekeeper(Recurring):
         self._database = database
         self._retention = retention
         self._keyrings = keyrings
-        self._owner = owner
         self._now = now
+        self._lead = Lead(database, DRIVER, owner, now, reactor, LEASE)
         self._swept = float("-inf")
 
     async def look(self) -> None:
@@ -61,8 +64,7 @@ class Housekeeper(Recurring):
         """Everything that is to be done now."""
         now = self._now()
         try:
-            ends = now + timedelta(seconds=2 * EVERY)
-            if not await self._database.write(leases.drive, DRIVER, self._owner, now, ends):
+            if not await self._lead.is_ours():
                 return
             if not await self._clock_is_right(now):
                 return
