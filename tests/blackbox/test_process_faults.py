@@ -114,9 +114,7 @@ def test_what_a_killed_worker_was_at_work_on_is_taken_up_by_another(rigs: Rigs) 
     with rig.upstream.hold(Event.HANDLED, NAME) as held:
         talk = device.begin(device.message())
         held.wait()
-        (row,) = rig.database.transactions(NAME)
-        victim = int(row["owner"].split(".")[1], 16)
-        assert victim in rig.ra.workers
+        victim = _at_work(rig)
         os.kill(victim, signal.SIGKILL)
         with pytest.raises(OSError):
             talk.answer()
@@ -136,9 +134,7 @@ def test_a_worker_that_hangs_is_replaced(rigs: Rigs) -> None:
     with rig.upstream.hold(Event.HANDLED, NAME) as held:
         talk = device.begin(device.message())
         held.wait()
-        (row,) = rig.database.transactions(NAME)
-        victim = int(row["owner"].split(".")[1], 16)
-        assert victim in rig.ra.workers
+        victim = _at_work(rig)
         os.kill(victim, signal.SIGSTOP)
         with pytest.raises(OSError):
             talk.answer()
@@ -301,6 +297,14 @@ def test_an_ra_that_starts_in_1970_waits_for_the_right_time(rigs: Rigs, wall_clo
     wall_clock.set(0)
     has_one(rig, device, impatient, issued)
     assert rig.ra.pid == process
+
+
+def _at_work(rig: Rig) -> int:
+    """The worker that is at work on the device's request."""
+    (row,) = rig.database.transactions(NAME)
+    worker = int(row["owner"].split(".")[1], 16)
+    assert worker in rig.ra.workers
+    return worker
 
 
 def _ids(rig: Rig) -> list[object]:

@@ -256,7 +256,7 @@ def test_what_the_ca_does_not_decide_ends_after_days(rigs: Rigs, wall_clock: Wal
         assert rig.ra.terminate() == 0
         wall_clock.set(day * DAY)
         rig.ra.start()
-        wait_until(lambda: f"the CA has not decided for {day} days" in rig.ra.output(), "the CA is polled")  # noqa: B023
+        wait_until(lambda: f"the CA has not decided for {day} days" in rig.ra.output(), "the CA is polled")  # noqa: B023 - called before the loop goes on
     assert rig.ra.terminate() == 0
     wall_clock.set(8 * DAY + 300)
     rig.ra.start()

@@ -362,7 +362,7 @@ class Real(TestCase):
     async def test_loopback(self) -> None:
         """A decision comes over HTTP of this machine; no redirect is followed, and no answer is read without end."""
         asked = request(CHALLENGE)
-        script: Script = lambda question: Reply.of({**ALLOW, "csr_sha256": question.json["csr_sha256"]})  # noqa: E731
+        script: Script = lambda question: Reply.of({**ALLOW, "csr_sha256": question.json["csr_sha256"]})  # noqa: E731 - the type says what it is
         provider = self.provider(self.serve(script), timeout=30.0, connect_timeout=30.0)
         self.assertIsInstance(await provider.check(asked), ChallengeAccepted)
         redirect = Reply(302, b"", {"location": self.serve(script)})
@@ -376,7 +376,7 @@ class Real(TestCase):
         """A decision over a Unix socket; one that is not there cannot be asked."""
         # The path of a socket may have some hundred characters only.
         short = Path(mkdtemp()) / "socket"
-        script: Script = lambda question: Reply.of({**ALLOW, "csr_sha256": question.json["csr_sha256"]})  # noqa: E731
+        script: Script = lambda question: Reply.of({**ALLOW, "csr_sha256": question.json["csr_sha256"]})  # noqa: E731 - the type says what it is
         provider = self.provider(self.serve(script, short), timeout=30.0)
         self.assertIsInstance(await provider.check(request(CHALLENGE)), ChallengeAccepted)
         assert "no connection" in await self.reason(self.provider(f"unix:{short}.other"))

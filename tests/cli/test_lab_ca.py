@@ -74,7 +74,7 @@ def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
         assert url is not None
         with urlopen(f"{url[0]}?operation=GetCACert", timeout=10) as response:  # noqa: S310 - our own URL
             served = x509.load_der_x509_certificate(response.read())
-        with urlopen(f"{url[0]}?operation=GetCACaps", timeout=10) as response:  # noqa: S310
+        with urlopen(f"{url[0]}?operation=GetCACaps", timeout=10) as response:  # noqa: S310 - the test's own server
             assert b"POSTPKIOperation" in response.read()
     assert process.returncode == 0
     assert served == x509.load_pem_x509_certificate((state / "ca.crt").read_bytes())
@@ -99,13 +99,13 @@ def test_it_imitates_ndes(tmp_path: Path) -> None:
         password = (state / "ndes-password.txt").read_text().strip()
         page = f"{url[0]}/certsrv/mscep_admin/"
         basic = base64.b64encode(f"LAB\\ndes:{password}".encode()).decode()
-        with urlopen(Request(page, headers={"Authorization": f"Basic {basic}"}), timeout=10) as response:  # noqa: S310
+        with urlopen(Request(page, headers={"Authorization": f"Basic {basic}"}), timeout=10) as response:  # noqa: S310 - the test's own server
             assert isinstance(read(response.read()), Password)
         with pytest.raises(HTTPError, match="401") as refused:
-            urlopen(Request(page, headers={"Authorization": "NTLM AAAA"}), timeout=10)  # noqa: S310
+            urlopen(Request(page, headers={"Authorization": "NTLM AAAA"}), timeout=10)  # noqa: S310 - the test's own server
         assert refused.value.headers.get_all("WWW-Authenticate")[:2] == ["Negotiate", "NTLM"]
         refused.value.close()
-        with urlopen(f"{url[0]}/scep?operation=GetCACaps", timeout=10) as response:  # noqa: S310
+        with urlopen(f"{url[0]}/scep?operation=GetCACaps", timeout=10) as response:  # noqa: S310 - the test's own server
             assert b"POSTPKIOperation" in response.read()
     assert process.returncode == 0
     assert (state / "ndes-users.txt").stat().st_mode & 0o777 == 0o600

@@ -21,7 +21,7 @@ from tests.rig.forge import ca_extensions, certificate
 
 KEY, DEVICE, NEW = csrs.ec_key(which=50), csrs.ec_key(which=51), csrs.ec_key(which=52)
 MAKER = certificate(KEY, "Maker CA", extensions=ca_extensions())
-SERIAL, CN, O = oid.encode("2.5.4.5"), csrs.CN, csrs.ORGANISATION  # noqa: E741
+SERIAL, CN, O = oid.encode("2.5.4.5"), csrs.CN, csrs.ORGANISATION  # noqa: E741 - its short name
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NAMES = {"common_name": PLACE, "dns": (f"{PLACE}.devices.example",)}
 MAPPING = SerialNumber(SERIAL, "", NAMES)

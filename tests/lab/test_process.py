@@ -29,7 +29,7 @@ class Spawner(Clock):
         self.command: list[str] = []
         self.signals: list[str] = []
 
-    def spawnProcess(self, protocol: Any, executable: str, args: list[str], env: Mapping[str, str] | None) -> Spawner:  # noqa: N802
+    def spawnProcess(self, protocol: Any, executable: str, args: list[str], env: Mapping[str, str] | None) -> Spawner:  # noqa: N802 - Twisted's name
         assert env is None
         self.command = args
         return self

@@ -237,17 +237,17 @@ class Turns(Clock):
         self.advance(pause)
         return pause
 
-    def getThreadPool(self) -> Turns:  # noqa: N802
+    def getThreadPool(self) -> Turns:  # noqa: N802 - Twisted's name
         """Itself: there are no other threads."""
         return self
 
-    def callInThreadWithCallback(self, told, function, *arguments, **named):  # noqa: N802
+    def callInThreadWithCallback(self, told, function, *arguments, **named):  # noqa: N802 - Twisted's name
         """Call a function, and say what it came to."""
         result: Deferred[object] = Deferred()
         result.addCallback(lambda ignored: function(*arguments, **named))
         result.addCallbacks(lambda value: told(True, value), lambda failure: told(False, failure))
         result.callback(None)
 
-    def callFromThread(self, function, *arguments, **named):  # noqa: N802
+    def callFromThread(self, function, *arguments, **named):  # noqa: N802 - Twisted's name
         """Call a function."""
         function(*arguments, **named)

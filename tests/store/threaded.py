@@ -32,7 +32,7 @@ class Loop(Clock):
         super().__init__()
         self._handed: SimpleQueue[Callable[[], object]] = SimpleQueue()
 
-    def callFromThread(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: N802
+    def callFromThread(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: N802 - Twisted's name
         """What threads call."""
         self._handed.put(partial(function, *arguments))
 

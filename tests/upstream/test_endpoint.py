@@ -41,7 +41,7 @@ class Resolver:
     def __init__(self) -> None:
         self.asked: list[IResolutionReceiver] = []
 
-    def resolveHostName(self, receiver: IResolutionReceiver, name: str, port: int = 0) -> None:  # noqa: N802
+    def resolveHostName(self, receiver: IResolutionReceiver, name: str, port: int = 0) -> None:  # noqa: N802 - Twisted's name
         self.asked.append(receiver)
 
     def answer(self, *addresses: Any) -> None:
