@@ -22,6 +22,7 @@ from scepra.errors import FailInfo, ScepError, StoreError, UpstreamError
 from scepra.issuance import IssuanceRules
 from scepra.policy import Judged, Rules, build_issued, decide
 from scepra.policy.issued import IssuedContents, IssuedRequest
+from scepra.recurring import backoff
 from scepra.scep.certificate import Certificate
 from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
 from scepra.scep.csr import CertificationRequest
@@ -304,9 +305,8 @@ class Forwarding:
         Args:
             first: how many seconds to wait the first time.
         """
-        queue, times = self.settings.queue, held.polls + held.sends
-        pause = min(first * 2 ** min(times, 20), queue.longest_poll)
-        return self.now() + timedelta(seconds=pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret hangs on it
+        pause = backoff(first, held.polls + held.sends, self.settings.queue.longest_poll)
+        return self.now() + timedelta(seconds=pause)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
@@ -13,7 +12,7 @@ from twisted.logger import Logger
 from scepra.challenge.protocol import Notice, Notified
 from scepra.errors import ProviderError, StoreError
 from scepra.lead import Lead
-from scepra.recurring import Recurring
+from scepra.recurring import Recurring, backoff
 from scepra.store import notices
 from scepra.store.database import Database
 from scepra.store.notices import Due
@@ -107,10 +106,8 @@ class Notifier(Recurring):
                 await self._database.write(notices.finish, due, now, told=False)
             else:
                 log.warn("notice {id} waits: {problem}", id=due.id, problem=problem)
-                pause = min(FIRST_PAUSE * 2.0 ** min(due.attempts, 20), LONGEST_PAUSE)
-                # Spread, so that what failed together does not come back together.
-                pause *= random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
-                await self._database.write(notices.put_off, due, now + timedelta(seconds=pause))
+                pause = timedelta(seconds=backoff(FIRST_PAUSE, due.attempts, LONGEST_PAUSE))
+                await self._database.write(notices.put_off, due, now + pause)
         except StoreError as error:
             log.error("notice {id}: {error}", id=due.id, error=str(error))
 

@@ -16,6 +16,18 @@ log = Logger()
 T = TypeVar("T")
 
 
+def backoff(first: float, times: int, longest: float) -> float:
+    """How long to wait before another attempt, in seconds: doubled each time, and spread, so that what failed together
+    does not come back together.
+
+    Args:
+        first, longest: bounds, before it is spread by a fifth to both sides.
+        times: how often it was attempted before.
+    """
+    pause = min(first * 2.0 ** min(times, 20), longest)
+    return pause * random.uniform(0.8, 1.2)  # noqa: S311 - no secret hangs on it
+
+
 class Recurring(Service):
     """Looks, and looks again some seconds after the last look has ended.
 
