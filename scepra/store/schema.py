@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-VERSION = "0002"
+VERSION = "0003"
 """What this program needs; the last of the migrations."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0

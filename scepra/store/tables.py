@@ -86,6 +86,8 @@ transactions = sa.Table(
     sa.Column("policy", sa.String(16), nullable=False, server_default=""),
     # What is counted as one address: the source itself, or the network of an IPv6 one.
     sa.Column("neighbourhood", sa.String(64), nullable=False, server_default=""),
+    # The CA certificate that it is for, by its SHA-256, where that is not the upstream's present one (CERT-35).
+    sa.Column("authority", DIGEST),
     # Why the row cannot be used; it is left alone then (FT-58).
     sa.Column("quarantine", sa.Text),
     # What is due, of one upstream; and what may go, by age.
@@ -259,6 +261,67 @@ drivers = sa.Table(
     sa.Column("lease_ends", Moment, nullable=False),
 )
 """Which process drives the backlog of an upstream, so that its rate is one rate (FT-17)."""
+
+successions = sa.Table(
+    "successions",
+    metadata,
+    sa.Column("upstream", sa.String(64), primary_key=True),
+    # Of the next CA's certificate.
+    sa.Column("fingerprint", DIGEST, primary_key=True),
+    sa.Column("certificate", sa.LargeBinary, nullable=False),
+    # The signed answer that says so, and whose signature it has: both are verified again whenever they are read.
+    sa.Column("evidence", sa.LargeBinary, nullable=False),
+    sa.Column("signer", sa.LargeBinary, nullable=False),
+    sa.Column("seen", Moment, nullable=False),
+)
+"""Which CA certificate follows a pinned one, by whose word; nothing is believed for being here (CERT-31, AC-106)."""
+
+watched = sa.Table(
+    "watched",
+    metadata,
+    # "profile" or "upstream", and its name.
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("fingerprint", DIGEST, primary_key=True),
+    # What it is for there: "signing", "encryption", "both", "signer" or "ca".
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("begins", Moment, nullable=False),
+    sa.Column("ends", Moment, nullable=False),
+    sa.Column("seen", Moment, nullable=False),
+    # How many days before its end were left when somebody was warned last; None: nobody was yet.
+    sa.Column("warned", sa.Integer),
+)
+"""Certificates without which nothing goes on, and when they end (FT-49)."""
+
+health = sa.Table(
+    "health",
+    metadata,
+    sa.Column("upstream", sa.String(64), primary_key=True),
+    sa.Column("well", sa.Boolean, nullable=False),
+    # Since when it is so, and when that was found the last time.
+    sa.Column("since", Moment, nullable=False),
+    sa.Column("checked", Moment, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+"""Whether each upstream answers requests, as far as the process knows that asks it."""
+
+processes = sa.Table(
+    "processes",
+    metadata,
+    sa.Column("owner", sa.String(32), primary_key=True),
+    # "master", "worker" or "single".
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("process", sa.Integer, nullable=False),
+    sa.Column("started", Moment, nullable=False),
+    sa.Column("seen", Moment, nullable=False),
+    # Which configuration it goes by, since when, and why it has not taken the latest one.
+    sa.Column("configuration", sa.String(64), nullable=False),
+    sa.Column("loaded", Moment, nullable=False),
+    sa.Column("failure", sa.Text, nullable=False),
+)
+"""The processes that serve clients, and by which configuration."""
 
 clock = sa.Table(
     "clock",
