@@ -23,25 +23,71 @@ _UNBOUNDED = 32
 
 
 @dataclass(frozen=True, slots=True)
-class UpstreamView:
-    """What a CA offers and may be believed.
+class CAGeneration:
+    """One generation of a CA, as far as it may be believed.
 
-    ``certificates`` are all that it offers, in its order, believed or not. ``pinned`` is the pinned CA; ``issuers`` are
-    the certificates that issued ones may verify under: the pinned CAs and those below them. ``encryption`` is what
-    requests are encrypted to: without an RSA key where the CA has none (RA-19). ``signers`` may sign answers. ``post``
-    says that PKIOperation goes by POST. ``missing`` are expected capabilities that it does not list. The view is good
-    until ``expires``, when the first of its trusted certificates does.
+    ``pinned`` is the CA that the trust comes from; ``issuers`` are the certificates that issued ones may verify under:
+    the pinned CAs and those below them. ``encryption`` is what requests are encrypted to: without an RSA key where the
+    CA has none (RA-19). ``signers`` may sign answers. It is good until ``expires``, when the first of its trusted
+    certificates does.
     """
 
-    capabilities: Capabilities
-    certificates: tuple[Certificate, ...]
     pinned: Certificate
     issuers: tuple[Certificate, ...]
     encryption: Certificate
     signers: tuple[Certificate, ...]
+    expires: datetime
+
+    @property
+    def authority(self) -> bytes:
+        """What a transaction knows the generation by: the SHA-256 of its CA's certificate."""
+        return bytes.fromhex(self.pinned.fingerprint())
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamView:
+    """What a CA offers and may be believed.
+
+    ``certificates`` are all that it offers, in its order, believed or not. ``current`` is the CA as it issues now,
+    ``next`` the one that follows, as far as requests can be made to it already (CERT-35). ``post`` says that
+    PKIOperation goes by POST. ``missing`` are expected capabilities that it does not list.
+    """
+
+    capabilities: Capabilities
+    certificates: tuple[Certificate, ...]
+    current: CAGeneration
     post: bool
     missing: frozenset[str]
-    expires: datetime
+    next: CAGeneration | None = None
+
+    @property
+    def pinned(self) -> Certificate:
+        """The CA that is pinned, of the current generation; so are all below."""
+        return self.current.pinned
+
+    @property
+    def issuers(self) -> tuple[Certificate, ...]:
+        """What issued certificates may verify under."""
+        return self.current.issuers
+
+    @property
+    def encryption(self) -> Certificate:
+        """What requests are encrypted to."""
+        return self.current.encryption
+
+    @property
+    def signers(self) -> tuple[Certificate, ...]:
+        """Who may sign answers."""
+        return self.current.signers
+
+    @property
+    def expires(self) -> datetime:
+        """Until when the view is good."""
+        return self.current.expires
+
+    def toward(self, authority: bytes | None) -> CAGeneration:
+        """The generation that a transaction is for; the current one where its own is not, or no more, apart from it."""
+        return self.next if self.next is not None and self.next.authority == authority else self.current
 
 
 def build_view(name: str, settings: Upstream, caps: bytes, ca_cert: bytes, now: datetime) -> UpstreamView:
@@ -60,23 +106,17 @@ def build_view(name: str, settings: Upstream, caps: bytes, ca_cert: bytes, now: 
     try:
         certificates = parse_ca_certificates(ca_cert)
         trust = _Trust.from_pins(settings, certificates, now)
-        encryption = trust.choose_encryption()
-        encryption.public_key.check(settings.floor)
+        current = trust.generation(settings.floor)
     except ScepError as error:
         raise UpstreamError(name, f"its CA certificates cannot be used: {error.reason}", sent=False) from error
     capabilities = Capabilities.parse(caps)
     listed = capabilities.keywords | (_STANDARD if capabilities.standard else frozenset())
-    issuers = tuple(certificate for certificate, below in trust.trusted.items() if below is not None)
     return UpstreamView(
         capabilities=capabilities,
         certificates=certificates,
-        pinned=issuers[0],
-        issuers=issuers,
-        encryption=encryption,
-        signers=tuple(trust.trusted),
+        current=current,
         post=settings.transport == "post" or (settings.transport == "auto" and capabilities.post),
         missing=frozenset(settings.expect_capabilities) - listed,
-        expires=min(end for certificate in trust.trusted if (end := certificate.not_after) is not None),
     )
 
 
@@ -140,6 +180,23 @@ class _Trust:
                 self.trusted[item] = min(below - 1, _path_length(item))
                 return True
         return False
+
+    def generation(self, floor: Floor) -> CAGeneration:
+        """What is trusted, as a generation.
+
+        Raises:
+            ScepError: nothing of it can be encrypted to.
+        """
+        encryption = self.choose_encryption()
+        encryption.public_key.check(floor)
+        issuers = tuple(certificate for certificate, below in self.trusted.items() if below is not None)
+        return CAGeneration(
+            pinned=issuers[0],
+            issuers=issuers,
+            encryption=encryption,
+            signers=tuple(self.trusted),
+            expires=min(end for certificate in self.trusted if (end := certificate.not_after) is not None),
+        )
 
     def choose_encryption(self) -> Certificate:
         """What to encrypt to (CERT-11), of what is trusted.

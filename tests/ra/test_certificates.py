@@ -68,7 +68,8 @@ def test_cas_above_the_issuing_one(lab: Path, settings: dict[str, bool], above: 
         lab_ca = built.state.authority.certificate
         issuing = certificate(ca_key(built), lab_ca.subject_der, by=(middle_key, middle), extensions=ca_extensions())
         assert built.upstream.view is not None
-        view = replace(built.upstream.view, issuers=(root, middle, issuing))
+        known = built.upstream.view
+        view = replace(known, current=replace(known.current, issuers=(root, middle, issuing)))
         _, body = rebuilt(built, upstream=Known(view)).authority.ca_cert()
         _, first, *rest = parse_ca_certificates(body)
         assert first == issuing
