@@ -16,7 +16,7 @@ from scepra.scep import cms
 from scepra.scep.algorithm import DIGEST_BY_OID, Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
-from scepra.scep.identity import Keyring
+from scepra.scep.identity import Identities
 from scepra.scep.message import Answer, PKIMessage, PKIStatus, build_cert_rep, seal_answer
 from scepra.store.rows import Corrupt
 from scepra.transaction import State, Transaction
@@ -28,11 +28,11 @@ _OUTCOMES = {State.ISSUED: "issued", State.REFUSED: "refused", State.HELD: "held
 class Answering:
     """Writes the answers of one profile.
 
-    ``profile`` says how, ``keyring`` signs, ``forwarding`` leads to what is stored and to the CA's certificates.
+    ``profile`` says how, ``identities`` sign, ``forwarding`` leads to what is stored and to the CA's certificates.
     """
 
     profile: model.Profile
-    keyring: Keyring
+    identities: Identities
     forwarding: Forwarding
 
     def tell(
@@ -109,7 +109,7 @@ class Answering:
         """A CertRep in the client's digest, signed by the generation that the client used (CMS-46)."""
         stated = DIGEST_BY_OID.get(message.signed_data.signer_info.digest, Digest.SHA256)
         digest = stated if stated in self.profile.floor.digests else Digest.SHA256
-        generation = asker.generation if asker is not None else self.keyring.current
+        generation = asker.generation if asker is not None else self.identities.keyring.current
         if digest is Digest.MD5 and generation.signing.key.public.kind != "RSA":
             digest = Digest.SHA256  # nothing is signed with ECDSA and MD5
         empty = self.profile.reply.empty_content == "present"
@@ -120,5 +120,5 @@ class Answering:
         view = self.forwarding.upstream.view
         if view is None:
             raise Refused(f"the certificates of upstream {self.profile.upstream} are not known yet", 502, retry_after=5)
-        served = bag.ca_certificates(self.profile.ca_certificates, self.keyring.current, view)
+        served = bag.ca_certificates(self.profile.ca_certificates, self.identities.keyring.current, view)
         return cms.degenerate(item.der for item in served)

@@ -137,7 +137,9 @@ def assemble(
     if built.notified:
         Notifier(database, vault, built.notified, built.owner, now, reactor).setServiceParent(service)
     ShadowSummary(built.shadows, reactor).setServiceParent(service)
-    Housekeeper(database, settings.store.retention, built.keyrings, built.owner, now, reactor).setServiceParent(service)
+    Housekeeper(database, settings.store.retention, built.identities, built.owner, now, reactor).setServiceParent(
+        service
+    )
     if sockets is None:
         ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.scep]
     else:

@@ -28,7 +28,7 @@ from scepra.providers import combined, providers_of
 from scepra.ra import RegistrationAuthority
 from scepra.revocation import FileSource, RevocationLists, Source, WebSource
 from scepra.scep.certificate import Certificate
-from scepra.scep.identity import Keyring
+from scepra.scep.identity import FixedIdentities, Identities, Keyring
 from scepra.shadow import Shadow
 from scepra.signing import StoredKeys
 from scepra.store.owner import new_owner
@@ -54,7 +54,7 @@ class Built:
 
     routes: Routes
     forwardings: Mapping[str, Forwarding]
-    keyrings: tuple[Keyring, ...]
+    identities: tuple[Identities, ...]
     owner: str
     lists: tuple[RevocationLists, ...]
     notified: Mapping[tuple[str, str], Notified]
@@ -111,8 +111,8 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
     for name, profile in settings.profiles.items():
         if profile.observe:
             log.warn("profile {name} ENFORCES NO POLICY (observe): what it objects to is recorded only", name=name)
-    identities = {name: Keyring([generation]) for name, generation in generations.items()}
-    keyrings = tuple(identities.values())
+    identities = {name: FixedIdentities(Keyring([generation])) for name, generation in generations.items()}
+    every = tuple(identities.values())
     forwardings = {
         name: Forwarding(
             each,
@@ -124,7 +124,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
                 for served, profile in settings.profiles.items()
                 if profile.upstream == name
             },
-            keyrings,
+            every,
             ground.database,
             ground.vault,
             owner,
@@ -158,12 +158,12 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
         for each in several or ()
         if isinstance(each, Notified)
     }
-    return Built(routes, forwardings, keyrings, owner, tuple(trust.lists.values()), notified, tuple(shadows.values()))
+    return Built(routes, forwardings, every, owner, tuple(trust.lists.values()), notified, tuple(shadows.values()))
 
 
 def _authority(
     profile: model.Profile,
-    keyring: Keyring,
+    identities: Identities,
     provider: ChallengeProvider,
     forwarding: Forwarding,
     admission: Admission,
@@ -177,7 +177,7 @@ def _authority(
     return RegistrationAuthority(
         name,
         profile,
-        keyring,
+        identities,
         provider,
         _rules(profile, policy.build(profile.policy)),
         policy.version(profile.policy),

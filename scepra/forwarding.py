@@ -26,7 +26,7 @@ from scepra.recurring import backoff
 from scepra.scep.certificate import Certificate
 from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
 from scepra.scep.csr import CertificationRequest
-from scepra.scep.identity import Identity, Keyring
+from scepra.scep.identity import Identities, Identity
 from scepra.scep.message import MessageType, PKIStatus, build_request, issuer_and_subject, new_nonce
 from scepra.store import intents, leases, outcomes
 from scepra.store.database import Database
@@ -55,7 +55,7 @@ class Forwarding:
     """The way to one CA.
 
     ``settings`` is the upstream's section of the configuration; ``signer`` signs to it, ``issuance`` judges what it
-    issues, by the time of day only while that agrees with the RA's own certificates in ``keyrings``; so do the
+    issues, by the time of day only while that agrees with the RA's own certificates, ``own``; so do the
     ``policies`` of the profiles that it serves, by their names: where there is none, nothing is accepted; ``owner``
     names this process in leases; ``now`` is the time in UTC, ``reactor`` the clock that nobody sets.
     """
@@ -65,7 +65,7 @@ class Forwarding:
     signer: UpstreamSigner
     issuance: IssuanceRules
     policies: Mapping[str, Rules]
-    keyrings: tuple[Keyring, ...]
+    own: tuple[Identities, ...]
     database: Database
     vault: Vault
     owner: str
@@ -234,7 +234,7 @@ class Forwarding:
         # What was reported of the request already is not worth saying twice.
         record.reported = tuple(dict.fromkeys((*record.reported, *map(str, judged.reported))))
         violations = (*self.issuance.violations(issued, errand.csr, view.issuers, now), *judged.violations)
-        doubtful = not all(keyring.valid_at(now) for keyring in self.keyrings)
+        doubtful = not all(each.keyring.valid_at(now) for each in self.own)
         if violations and doubtful and all(violation.path == "validity" for violation in violations):
             # It is the clock that is wrong, as likely as not (FT-47): ask again when it is right.
             reason = "the certificate is not valid by the RA's clock, and neither is the RA's own"

@@ -12,7 +12,7 @@ from scepra.config.store import Retention
 from scepra.errors import StoreError
 from scepra.lead import Lead
 from scepra.recurring import Recurring
-from scepra.scep.identity import Keyring
+from scepra.scep.identity import Identities
 from scepra.store import housekeeping
 from scepra.store.database import Database
 
@@ -33,7 +33,7 @@ class Housekeeper(Recurring):
     outside the validity of the RA's own certificates.
 
     Args:
-        keyrings: of all profiles.
+        identities: of all profiles.
         owner: names this process in leases.
         now: UTC.
         reactor: the clock that nobody sets.
@@ -43,7 +43,7 @@ class Housekeeper(Recurring):
         self,
         database: Database,
         retention: Retention,
-        keyrings: tuple[Keyring, ...],
+        identities: tuple[Identities, ...],
         owner: str,
         now: Callable[[], datetime],
         reactor: IReactorTime,
@@ -51,7 +51,7 @@ class Housekeeper(Recurring):
         super().__init__(reactor, "housekeeping", EVERY)
         self._database = database
         self._retention = retention
-        self._keyrings = keyrings
+        self._identities = identities
         self._now = now
         self._lead = Lead(database, DRIVER, owner, now, reactor, LEASE)
         self._swept = float("-inf")
@@ -77,7 +77,7 @@ class Housekeeper(Recurring):
             log.error("housekeeping waits: {error}", error=str(error))
 
     async def _clock_is_right(self, now: datetime) -> bool:
-        if not all(keyring.valid_at(now) for keyring in self._keyrings):
+        if not all(each.keyring.valid_at(now) for each in self._identities):
             log.critical("an RA certificate is not valid now, or the clock is wrong: nothing expires until it is")
             return False
         # Only now: a time that is years ahead must not be noted, or the right one would be behind for years.

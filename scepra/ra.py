@@ -35,7 +35,7 @@ from scepra.renewal import RenewalRules
 from scepra.scep import capabilities, transport
 from scepra.scep.algorithm import ContentCipher, Digest
 from scepra.scep.certificate import Certificate
-from scepra.scep.identity import Keyring
+from scepra.scep.identity import Identities, Keyring
 from scepra.scep.message import MessageType, PKIMessage
 from scepra.shadow import Shadow
 from scepra.store import challenges, intents, inventory, outcomes
@@ -54,7 +54,7 @@ log = Logger()
 class RegistrationAuthority:
     """One profile at work.
 
-    ``profile`` is its configuration; ``keyring`` its identities; ``provider``, ``rules`` and ``renewal`` who may have
+    ``profile`` is its configuration; ``identities`` its own; ``provider``, ``rules`` and ``renewal`` who may have
     what; ``forwarding`` the way to its CA, and to what is stored; ``pause`` waits for so many seconds. ``agents`` sign
     for others, certificates of ``manufacturers`` for their devices; ``revocation`` tells of one that is to be renewed;
     ``shadow`` is the policy that is tried beside the enforced one.
@@ -62,7 +62,7 @@ class RegistrationAuthority:
 
     name: str
     profile: model.Profile
-    keyring: Keyring
+    identities: Identities
     provider: ChallengeProvider
     rules: Rules
     policy_version: str
@@ -76,6 +76,11 @@ class RegistrationAuthority:
     shadow: Shadow | None = None
 
     @property
+    def keyring(self) -> Keyring:
+        """What opens and signs now."""
+        return self.identities.keyring
+
+    @property
     def upstream(self) -> Upstream:
         """The CA."""
         return self.forwarding.upstream
@@ -87,7 +92,7 @@ class RegistrationAuthority:
 
     @property
     def _answers(self) -> Answering:
-        return Answering(self.profile, self.keyring, self.forwarding)
+        return Answering(self.profile, self.identities, self.forwarding)
 
     def now(self) -> datetime:
         """The time of day, UTC."""

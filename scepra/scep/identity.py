@@ -129,3 +129,23 @@ class Keyring:
                 else "not encrypted to the RA's certificate (to the CA's instead?)"
             )
         return next(iter(found.items()))
+
+
+class Identities(Protocol):
+    """What an RA's identities are at this moment: they change while it runs."""
+
+    @property
+    def keyring(self) -> Keyring:
+        """What opens and signs now."""
+
+    @property
+    def upcoming(self) -> Generation | None:
+        """The generation that opens requests already, and that new clients are not given yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedIdentities:
+    """Identities that stay what they are."""
+
+    keyring: Keyring
+    upcoming: None = None

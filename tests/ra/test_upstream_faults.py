@@ -21,6 +21,7 @@ from scepra.http.connection import Ended, NotConnected
 from scepra.lab import Behaviour, Fault
 from scepra.scep import der, oid
 from scepra.scep.certificate import Certificate
+from scepra.scep.identity import FixedIdentities
 from scepra.scep.message import MessageType, PKIStatus
 from scepra.transaction import State
 from tests import csrs
@@ -490,7 +491,7 @@ def test_keys_that_fail(shared: House, error: Exception) -> None:
     generation = shared.authority.keyring.current
     identity = replace(generation.encryption, key=FailingKey(generation.encryption.key, error))
     keyring = type(shared.authority.keyring)([replace(generation, encryption=identity)])
-    house = rebuilt(shared, keyring=keyring)
+    house = rebuilt(shared, identities=FixedIdentities(keyring))
     forge = sound(house)
     assert masked(post(house, forge.message()).body) == wrong
     Denials(house)(forge)

@@ -17,7 +17,7 @@ from scepra.lab.key import read_key
 from scepra.scep import der, oid
 from scepra.scep.algorithm import Digest, KeyTransport
 from scepra.scep.certificate import Certificate
-from scepra.scep.identity import Generation, Identity, Keyring, RAKey
+from scepra.scep.identity import FixedIdentities, Generation, Identity, Keyring, RAKey
 from scepra.scep.message import PKIStatus
 from scepra.scep.publickey import PublicKeyInfo
 from scepra.scep.transport import OperationKind, encode_query
@@ -217,4 +217,4 @@ def counted(house: House) -> tuple[House, CountingKey]:
     assert current.signing is current.encryption
     key = CountingKey(current.signing.key)
     identity = Identity(current.signing.certificate, key)
-    return rebuilt(house, keyring=Keyring([Generation(identity, identity)])), key
+    return rebuilt(house, identities=FixedIdentities(Keyring([Generation(identity, identity)]))), key

@@ -111,8 +111,8 @@ class Durable(House):
 
     def keep(self) -> None:
         """Keep house once."""
-        keyrings, owner = (self.authority.keyring,), self.authority.forwarding.owner
-        keeper = Housekeeper(self.database, Retention(), keyrings, owner, self.day.now, self.clock)
+        identities, owner = (self.authority.identities,), self.authority.forwarding.owner
+        keeper = Housekeeper(self.database, Retention(), identities, owner, self.day.now, self.clock)
         keeper.startService()
         self.clock.advance(0)
         keeper.stopService()
