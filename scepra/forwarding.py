@@ -179,7 +179,10 @@ class Forwarding:
             raise ScepError("the upstream's key only signs, and there is no challenge to encrypt with (RA-19)")
         content = csr.der
         if kind is MessageType.CERT_POLL:
-            content = issuer_and_subject(view.issuers[0].subject_der, csr.subject.der)
+            authority = view.issuers[0]
+            by_issuer = settings.poll_issuer == "ca-issuer"
+            issuer = authority.issuer_der if by_issuer else authority.subject_der
+            content = issuer_and_subject(issuer, csr.subject.der)
         nonce = new_nonce()
         encoding = build_request(
             kind,

@@ -73,6 +73,8 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
     digest = hashlib.sha256(csr.der).digest()
     lease_ends = now + forwarding.lease if state is State.SENDING else None
     patience = hold.expires if hold is not None else forwarding.settings.queue.give_up_after
+    passthrough = forwarding.settings.transaction_id == "passthrough"
+    theirs = entry.message.transaction_id
     identifier = new_id()
     # A copy: in the log it is no outcome yet, and there may be no such transaction in the end.
     stored = replace(record, enrolment=identifier, outcome="authorised" if hold is None else "held")
@@ -84,7 +86,7 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
         "credential": reception.credential.value,
         "message": entry.digest_of_message,
         "attempt": 0,
-        "client_transaction": entry.message.transaction_id,
+        "client_transaction": theirs,
         "signer_key": reception.signer.public_key.sha256,
         "public_key": csr.public_key.sha256,
         "csr": forwarding.vault.seal(csr.der),
@@ -93,7 +95,7 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
         "names": list(record.names),
         "source": record.source,
         "challenge": entry.judgement.credential_id,
-        "upstream_transaction": upstream_transaction_id(entry.request, entry.message.transaction_id),
+        "upstream_transaction": theirs if passthrough else upstream_transaction_id(entry.request, theirs),
         "signer_key_id": signing.key_id,
         "signer_certificate": signing.identity.certificate.der if signing.key_id is not None else None,
         "sends": 0,
@@ -121,6 +123,7 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
         stored.known(),
         entry.room,
         _claimant(entry, device),
+        passthrough=passthrough,
     )
 
 

@@ -19,6 +19,7 @@ from scepra.config.challenge import (
 )
 from scepra.config.document import Path
 from scepra.config.finding import Finding, Sections
+from scepra.config.kind import KINDS
 from scepra.config.model import Limits, Listen
 from scepra.config.profile import Profile
 from scepra.config.refusal import suggestion
@@ -114,6 +115,12 @@ def _upstream(name: str, upstream: Upstream) -> Iterator[Finding]:
         yield Finding((*path, "digest"), "MD5 is broken: it is used only where legacy names it too (SEC-01)")
     if upstream.cipher is ContentCipher.DES_CBC and "DES-CBC" not in upstream.legacy:
         yield Finding((*path, "cipher"), "DES-CBC is broken: it is used only where legacy names it too (SEC-01)")
+    for algorithm in KINDS[upstream.kind].answers:
+        if algorithm not in upstream.legacy:
+            said = (
+                f"{upstream.kind} answers in {algorithm} as set up at first, which is read only where legacy names it"
+            )
+            yield Finding((*path, "kind"), said, "warning")
     if upstream.connect_timeout > upstream.timeout:
         yield Finding((*path, "connect-timeout"), "longer than timeout, which includes it")
     if upstream.timeout > PATIENCE:

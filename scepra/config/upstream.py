@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from scepra.config.identity import IdentityFiles
+from scepra.config.kind import KindName, completed
 from scepra.config.legacy import Legacy, floor_with
 from scepra.config.pin import Pin
 from scepra.config.section import Section
@@ -93,6 +95,10 @@ class Upstream(Section):
     ca_fingerprint: Annotated[tuple[Pin, ...], Field(min_length=1), Distinct, Listed] = Field(
         description="The CA certificate, compared out of band: sha256:HEX, or file:PATH of it; one or several."
     )
+    kind: KindName = Field(
+        default="generic",
+        description="What CA it is: what it does in its own way stands in for keys that are left out.",
+    )
     authorisation: Literal["network", "challenge", "ra-certificate"] = Field(
         default="network",
         description="Why the CA believes the RA: where it is, the challenge in the CSR, or its certificate.",
@@ -103,6 +109,20 @@ class Upstream(Section):
     )
     transport: Literal["auto", "post", "get"] = Field(
         default="auto", description="How messages are sent; auto follows the CA's capabilities."
+    )
+    content_type: Literal["application/x-pki-message", "application/octet-stream"] = Field(
+        default="application/x-pki-message", description="As what messages are labelled that go by POST."
+    )
+    transaction_id: Literal["derived", "passthrough"] = Field(
+        default="derived",
+        description="The transactionID at the CA: the RA's own, or the client's where the CA gives it a meaning.",
+    )
+    poll_issuer: Literal["ca-subject", "ca-issuer"] = Field(
+        default="ca-subject", description="Which name of the CA's certificate polls have as issuer."
+    )
+    renewal: Literal["none", "pkcs-req", "renewal-req"] = Field(
+        default="renewal-req",
+        description="How the CA renews the RA's own certificates: not, by PKCSReq as of old, or by RenewalReq.",
     )
     digest: Digest = Field(default=Digest.SHA256, description="Digest of what is sent to the CA.")
     cipher: ContentCipher = Field(
@@ -139,6 +159,13 @@ class Upstream(Section):
     retry_after: Seconds = Field(
         default=30.0, gt=0, description="When clients are told to come back while it cannot be reached."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _remember(cls, data: Any, info: ValidationInfo) -> Any:
+        """As of every section; then what its kind says of the keys that are left out."""
+        data = super()._remember(data, info)  # type: ignore[operator]  # pydantic hands the call on
+        return completed(data) if isinstance(data, Mapping) else data
 
     @property
     def algorithms(self) -> Algorithms:

@@ -32,6 +32,7 @@ class Intent:
         record: for the audit.
         room: how much may wait for people, if it has to.
         claimant: what the request stands for, and what may not be exceeded by that.
+        passthrough: the transactionID at the CA is the client's, also at the next attempt (RA-16).
     """
 
     request: bytes
@@ -43,6 +44,7 @@ class Intent:
     record: Mapping[str, Any]
     room: Room | None = None
     claimant: Claimant = NOTHING
+    passthrough: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,10 @@ def record(connection: sa.Connection, intent: Intent, now: datetime) -> Recorded
     if latest is not None:
         connection.execute(_SUPERSEDE, {"key": latest.id})
         values["attempt"] = latest.attempt + 1
-        values["upstream_transaction"] = upstream_transaction_id(
-            intent.request, values["client_transaction"], values["attempt"]
-        )
+        if not intent.passthrough:
+            values["upstream_transaction"] = upstream_transaction_id(
+                intent.request, values["client_transaction"], values["attempt"]
+            )
     row = _RECORD.into(connection, values).first()
     if row is None:
         # Another process recorded it between our look and our attempt.

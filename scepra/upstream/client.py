@@ -89,7 +89,7 @@ class Upstream(Shared[UpstreamView]):
         self._now = now
         limits = Limits(settings.connect_timeout, settings.timeout)
         client = client or http_client(reactor, settings.url, limits)
-        self._exchange = Exchange(name, settings.url, client, reactor, settings.answer)
+        self._exchange = Exchange(name, settings.url, client, reactor, settings.answer, settings.content_type)
         self._mute = False
         self._caps = b""
         self.breaker = Breaker(reactor, settings.retry_after)

@@ -17,7 +17,6 @@ from scepra.http.agent import Target
 from scepra.http.request import Origin, Reply, Unanswered
 from scepra.scep.transport import CONTENT_TYPE_PKI_MESSAGE, OperationKind, encode_query
 
-_POST = Headers({b"Content-Type": [CONTENT_TYPE_PKI_MESSAGE.encode("ascii")]})
 _GET = Headers()
 
 
@@ -30,12 +29,22 @@ class Exchange:
         client: see :func:`scepra.http.agent.http_client`, which is what bounds the time.
         reactor: the client's.
         answer: the largest body that is read, in octets.
+        content_type: how a message is labelled that goes by POST.
     """
 
-    def __init__(self, name: str, url: str, client: HTTPClient, reactor: Any, answer: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        client: HTTPClient,
+        reactor: Any,
+        answer: int,
+        content_type: str = CONTENT_TYPE_PKI_MESSAGE,
+    ) -> None:
         self.name = name
         self._url = url if urlsplit(url).path else f"{url}/"
         self._origin = Origin(client, reactor, answer)
+        self._labelled = Headers({b"Content-Type": [content_type.encode("ascii")]})
         self._post = Target(f"{self._url}?{encode_query(OperationKind.PKI_OPERATION)}")
 
     async def get(self, kind: OperationKind, message: bytes | None = None) -> Reply:
@@ -52,7 +61,7 @@ class Exchange:
         Raises:
             UpstreamError: there is no whole answer.
         """
-        return await self._send("POST", self._post, _POST, message)
+        return await self._send("POST", self._post, self._labelled, message)
 
     async def _send(self, method: str, target: Target, headers: Headers, content: bytes | None) -> Reply:
         try:

@@ -142,6 +142,15 @@ def test_routes_move_to_the_newest(bench: Bench) -> None:
     assert bench(intents.find, digest("a")) == bench(intents.find, digest("c")) == two
 
 
+@pytest.mark.proves("RA-16")
+def test_a_transaction_id_that_is_the_client_s_stays_so_when_it_comes_again(bench: Bench) -> None:
+    """Where the CA gives the transactionID a meaning, the next attempt has it too."""
+    what = replace(intent(upstream_transaction="device 17"), passthrough=True)
+    bench.happen(bench.record(what), Event.REFUSED)
+    new = bench.record(replace(again(what), passthrough=True), NOW + HOUR)
+    assert (new.attempt, new.upstream_transaction) == (1, "device 17")
+
+
 @pytest.mark.proves("RA-16", "I4", "MSG-25")
 def test_a_new_message_after_a_refusal_is_judged_anew(bench: Bench) -> None:
     """What was refused is another transaction when it comes again, here and at the CA; the old one is kept."""
