@@ -23,6 +23,7 @@ from scepra.issuance import IssuanceRules
 from scepra.policy import Judged, Rules, build_issued, decide
 from scepra.policy.issued import IssuedContents, IssuedRequest
 from scepra.recurring import backoff
+from scepra.scep import hresult
 from scepra.scep.certificate import Certificate
 from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
 from scepra.scep.csr import CertificationRequest
@@ -259,7 +260,7 @@ class Forwarding:
     def _refused(self, rep: CertRep, errand: _Errand) -> Outcome:
         held = errand.held
         said = FailInfo.BAD_REQUEST if rep.fail_info is None else rep.fail_info  # badAlg is 0
-        detail = f", HRESULT {rep.ndes_error:#010x}" if rep.ndes_error is not None else ""
+        detail = f", {hresult.describe(rep.ndes_error)}" if rep.ndes_error is not None else ""
         reason = f"refused by upstream {held.upstream}: {said.name}{detail}"
         if held.state is State.WAITING and said is FailInfo.BAD_CERT_ID:
             # Nobody has refused it: the CA has forgotten it (FT-15).

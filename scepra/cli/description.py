@@ -18,7 +18,7 @@ from scepra.cli import pkix
 from scepra.cli.asn1_text import name_of, number, printable, text
 from scepra.cli.pkix import ANY, Report, attempt
 from scepra.errors import FailInfo, Malformed, Refused, ScepError
-from scepra.scep import cms, der, oid
+from scepra.scep import cms, der, hresult, oid
 from scepra.scep.capabilities import KEYWORDS, Capabilities
 from scepra.scep.envelope import EnvelopedData, RecipientInfo
 from scepra.scep.identity import CertificateName, SoftwareKey
@@ -244,7 +244,7 @@ class _Reader:
             return f"{shown} ({_CODES[kind].get(shown, 'unknown')})"
         if kind == oid.NDES_ERROR:
             with suppress(ValueError):
-                return f"{shown} (0x{int(shown) & 0xFFFFFFFF:08X})"
+                return f"{shown} ({hresult.describe(int(shown) & 0xFFFFFFFF)})"
         return shown
 
 

@@ -183,9 +183,13 @@ def test_answers_are_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.proves("MSG-08")
-def test_ndes_errors_are_shown_in_hexadecimal() -> None:
-    """The HRESULT stands beside the number on the wire; what is no number stands alone."""
-    for value, shown in (("-2147024809", "-2147024809 (0x80070057)"), ("many", "many")):
+def test_ndes_errors_are_shown_with_what_they_mean() -> None:
+    """The HRESULT and its text stand beside the number on the wire; what is no number stands alone."""
+    for value, shown in (
+        ("-2147024809", "-2147024809 (0x80070057, E_INVALIDARG: invalid argument)"),
+        ("1", "1 (0x00000001)"),
+        ("many", "many"),
+    ):
         error = (attribute(oid.NDES_ERROR, der.printable_string(value)),)
         report = describe(replace(FORGE, attributes={oid.NDES_ERROR: error}).message())
         assert facts(report, "attributes")["SCEP error (NDES)"] == shown
