@@ -130,6 +130,11 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
             owner,
             ground.now,
             ground.reactor,
+            {
+                served: _rules(profile, policy.build(profile.policy))
+                for served, profile in settings.profiles.items()
+                if profile.upstream == name
+            },
         )
         for name, each in settings.upstreams.items()
     }

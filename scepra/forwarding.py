@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from scepra.audit import Record
 from scepra.config import model
-from scepra.enrolment import Reject, Violation
+from scepra.enrolment import Credential, Reject, Violation
 from scepra.errors import FailInfo, ScepError, StoreError, UpstreamError
 from scepra.issuance import IssuanceRules
 from scepra.policy import Judged, Rules, build_issued, decide
@@ -58,7 +58,8 @@ class Forwarding:
     ``settings`` is the upstream's section of the configuration; ``signer`` signs to it, ``issuance`` judges what it
     issues, by the time of day only while that agrees with the RA's own certificates, ``own``; so do the
     ``policies`` of the profiles that it serves, by their names: where there is none, nothing is accepted; ``owner``
-    names this process in leases; ``now`` is the time in UTC, ``reactor`` the clock that nobody sets.
+    names this process in leases; ``now`` is the time in UTC, ``reactor`` the clock that nobody sets. ``rules`` judge
+    requests once more before they are sent, by the same names: where there are none, nothing is sent.
     """
 
     settings: model.Upstream
@@ -72,6 +73,7 @@ class Forwarding:
     owner: str
     now: Callable[[], datetime]
     reactor: IReactorTime
+    rules: Mapping[str, Rules]
 
     @property
     def lease(self) -> timedelta:
@@ -100,7 +102,7 @@ class Forwarding:
             identity = await self.signer.again(held.signer_key_id, held.signer_certificate)
         except (ScepError, ValueError, LookupError) as error:
             raise Corrupt(held.id, str(error)) from error
-        return await self.advance(held, csr, identity, begun, record)
+        return await self.advance(held, csr, identity, begun, record, stored=True)
 
     def request(self, held: Transaction) -> CertificationRequest:
         """What a stored transaction asks for.
@@ -114,7 +116,14 @@ class Forwarding:
             raise Corrupt(held.id, error.reason) from error
 
     async def advance(
-        self, held: Transaction, csr: CertificationRequest, identity: Identity, begun: float, record: Record
+        self,
+        held: Transaction,
+        csr: CertificationRequest,
+        identity: Identity,
+        begun: float,
+        record: Record,
+        *,
+        stored: bool = False,
     ) -> Transaction:
         """Ask the CA about a transaction that this process holds, and write down what came of it.
 
@@ -127,6 +136,7 @@ class Forwarding:
             identity: what signs to the CA.
             begun: when it was taken up, by the reactor's clock.
             record: what becomes known goes into it.
+            stored: whether it was authorised earlier than just now, and is judged once more before it is sent.
 
         Returns:
             The transaction as it is now.
@@ -136,7 +146,7 @@ class Forwarding:
         """
         record.upstream = held.upstream
         record.upstream_transaction = held.upstream_transaction
-        outcome = await self._ask(_Errand(held, csr, identity, begun), record)
+        outcome = await self._ask(_Errand(held, csr, identity, begun, stored), record)
         record.outcome = _OUTCOMES.get(outcome.event, "pending")
         after = await self.database.write(outcomes.apply, held, replace(outcome, record=record.known()), self.now())
         if after is None:
@@ -153,6 +163,9 @@ class Forwarding:
                 errand.polls = 1
                 rep, view = await self._exchange(errand, MessageType.CERT_POLL)
             if held.state is State.SENDING or (held.state is State.UNKNOWN and rep.status is PKIStatus.FAILURE):
+                objections = self._objections(errand, record) if errand.stored else ()
+                if objections:
+                    return self._not_sent(errand, objections)
                 errand.sends = 1
                 rep, view = await self._exchange(errand, MessageType.PKCS_REQ)
         except UpstreamError as error:
@@ -165,6 +178,28 @@ class Forwarding:
             record.serial = f"{outcome.certificate.serial:x}"
             record.certificate = outcome.certificate.fingerprint()
         return replace(outcome, sends=errand.sends, polls=errand.polls)
+
+    def _objections(self, errand: _Errand, record: Record) -> tuple[str, ...]:
+        """What the policy of now says against a request that was authorised earlier, perhaps by another (FT-51, DR-19).
+
+        People who have to approve it cannot be asked any more: who asks anew, asks them too.
+        """
+        held, rules = errand.held, self.rules.get(errand.held.profile)
+        if rules is None:
+            return ("there is no such profile any more at this CA",)
+        judged = decide(rules, Stored(errand.csr, held.credential, held.source, held.received))
+        if judged.hold is not None and judged.hold.approvals > held.approvals:
+            return (f"hold: {judged.hold.reason}",)
+        if judged.violations:
+            record.rules = judged.said
+        return tuple(map(str, judged.violations))
+
+    def _not_sent(self, errand: _Errand, objections: tuple[str, ...]) -> Outcome:
+        """What becomes of a request that the policy of now refuses: nothing more of it leaves."""
+        held = errand.held
+        reason = "not sent: the policy has changed since it was authorised: " + "; ".join(objections)
+        attention = "" if held.state is State.SENDING else f"it may have been issued already, and now it is {reason}"
+        return Outcome(Event.REFUSED, self._later(held, SOON), reason, attention, polls=errand.polls)
 
     async def _exchange(self, errand: _Errand, kind: MessageType) -> tuple[CertRep, UpstreamView]:
         """One message and its answer, with the view that it was believed under.
@@ -321,8 +356,19 @@ class _Errand:
     csr: CertificationRequest
     identity: Identity
     begun: float
+    stored: bool
     sends: int = 0
     polls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A stored request, as rules see it."""
+
+    csr: CertificationRequest
+    credential: Credential
+    source: str
+    received: datetime
 
 
 def _another_s(encodings: tuple[bytes, ...]) -> Certificate | None:
