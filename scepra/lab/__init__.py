@@ -15,11 +15,14 @@ from scepra.lab.csr import build_csr
 from scepra.lab.discovery import Discovery
 from scepra.lab.http import http_client
 from scepra.lab.key import new_key
+from scepra.lab.kind import BEHAVIOURS
+from scepra.lab.manner import Manner, Renewals
 from scepra.lab.ndes import AdministrationPage, Passwords, WithPage
 from scepra.lab.service import CertificationService, Received
 from scepra.lab.state import LabState
 
 __all__ = [
+    "BEHAVIOURS",
     "PERMISSIVE",
     "AdministrationPage",
     "Authority",
@@ -33,10 +36,12 @@ __all__ = [
     "Fault",
     "Forgery",
     "LabState",
+    "Manner",
     "Passwords",
     "Payload",
     "RAUsage",
     "Received",
+    "Renewals",
     "WithPage",
     "build_csr",
     "http_client",

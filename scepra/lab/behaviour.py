@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from scepra.errors import FailInfo
+from scepra.lab.manner import PLAIN, Manner
 from scepra.scep.algorithm import Algorithms, ContentCipher, Digest, Floor, KeyTransport
 from scepra.scep.message import PKIStatus
 from scepra.scep.transport import OperationKind
@@ -41,6 +42,7 @@ class Duplicates(enum.Enum):
     SAME = "the outcome that it has had, or will have"
     REFUSED = "FAILURE: its password has been used"
     ISSUED = "another certificate, if it has one"
+    KEY = "the outcome that its key has had, also where another request of the same key comes"
 
 
 class Forgery(enum.Enum):
@@ -99,6 +101,7 @@ class Behaviour:
         http_status: an HTTP status that takes the place of the answer, with ``retry_after`` (seconds) if that is set.
         faulty: the operations that ``fault`` and ``http_status`` are about.
         faulty_methods: the HTTP methods that they are about.
+        manner: the habits of a product, see :class:`~scepra.lab.manner.Manner`.
     """
 
     status: PKIStatus = PKIStatus.SUCCESS
@@ -122,3 +125,4 @@ class Behaviour:
     retry_after: int | None = None
     faulty: frozenset[OperationKind] = frozenset((OperationKind.PKI_OPERATION,))
     faulty_methods: frozenset[str] = frozenset(("GET", "POST"))
+    manner: Manner = PLAIN

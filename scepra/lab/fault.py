@@ -11,7 +11,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from scepra.lab.behaviour import Behaviour, Fault
 
-_PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>It works!</body></html>\n"
+PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>It works!</body></html>\n"
 _UNDER_WAY = 0.1  # How long what is written may take to leave, in seconds.
 
 
@@ -39,7 +39,7 @@ def respond(request: Request, content: bytes, behaviour: Behaviour | None) -> by
 
 def _html(request: Request, content: bytes) -> bytes | int:
     request.setHeader(b"content-type", b"text/html; charset=utf-8")
-    return _PAGE
+    return PAGE
 
 
 def _empty(request: Request, content: bytes) -> bytes | int:

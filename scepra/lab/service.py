@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from scepra.errors import FailInfo, Refused, ScepError
 from scepra.lab import forgery
+from scepra.lab.answer import answering, seal, write
 from scepra.lab.authority import REMEMBERED, Authority, RAUsage, remember
 from scepra.lab.behaviour import Behaviour, Duplicates, Faces, Forgery, Payload
-from scepra.lab.fault import respond
+from scepra.lab.fault import PAGE, respond
+from scepra.lab.manner import Renewals
+from scepra.scep import oid
 from scepra.scep.algorithm import Algorithms, Digest, KeyTransport
 from scepra.scep.capabilities import offered
 from scepra.scep.certificate import Certificate
@@ -33,9 +37,7 @@ from scepra.scep.message import (
     MessageType,
     PKIMessage,
     PKIStatus,
-    build_cert_rep,
     parse_issuer_and_serial,
-    seal_answer,
 )
 from scepra.scep.transport import (
     CONTENT_TYPE_CA_CAPS,
@@ -50,6 +52,9 @@ from scepra.scep.transport import (
 )
 
 log = Logger()
+
+_COMMON_NAME = oid.encode("2.5.4.3")
+_ORGANIZATIONAL_UNIT = oid.encode("2.5.4.11")
 
 
 @dataclass(slots=True)
@@ -176,14 +181,29 @@ class CertificationService(Resource):
         method = request.method.decode("latin-1")
         body = request.content.read() if request.content is not None else b""
         request.responseHeaders.removeHeader(b"content-type")
+        manner = self.behaviour.manner
+        if manner.server is not None:
+            request.setHeader(b"server", manner.server.encode("ascii"))
         try:
-            operation = parse_operation(method, split_target(request.uri)[1], body)
+            query = split_target(request.uri)[1]
+            if manner.page and method == "GET" and not query:
+                request.setHeader(b"content-type", b"text/html")
+                return PAGE
+            if manner.longest_query is not None and len(query) > manner.longest_query:
+                raise Refused("a query too long", 404)
+            if not manner.takes_chunks and request.requestHeaders.hasHeader(b"transfer-encoding"):
+                raise Refused("a body in chunks", 411)
+            operation = parse_operation(method, query, body)
             content_type, content = self._operate(operation, method)
         except Refused as refused:
             request.setResponseCode(refused.status)
             return b""
         request.setHeader(b"content-type", content_type.encode("ascii"))
         behaviour = self.behaviour
+        if manner.chunks and operation.kind is OperationKind.PKI_OPERATION:
+            request.write(content)
+            request.finish()
+            return NOT_DONE_YET
         faulty = operation.kind in behaviour.faulty and method in behaviour.faulty_methods
         return respond(request, content, behaviour if faulty else None)
 
@@ -193,7 +213,7 @@ class CertificationService(Resource):
         if operation.kind is OperationKind.GET_CA_CAPS:
             return CONTENT_TYPE_CA_CAPS, self._ca_caps()
         if operation.kind is OperationKind.GET_CA_CERT:
-            return self._ca_cert()
+            return self._ca_cert(operation.ca_identifier)
         if operation.kind is OperationKind.GET_CA_CERT_CHAIN:
             return CONTENT_TYPE_CA_RA_CERT_CHAIN, degenerate([self.authority.certificate.der])
         if operation.kind is OperationKind.PKI_OPERATION:
@@ -208,12 +228,16 @@ class CertificationService(Resource):
         floor = self.behaviour.floor
         return offered(floor.digests, floor.ciphers, post=self.behaviour.post, renewal=True, rollover=False).encode()
 
-    def _ca_cert(self) -> tuple[str, bytes]:
-        certificates = [self.generation.encryption.certificate.der]
-        for certificate in (self.generation.signing.certificate.der, self.authority.certificate.der):
-            if certificate not in certificates:
-                certificates.append(certificate)
-        if len(certificates) == 1:
+    def _ca_cert(self, wanted: str | None) -> tuple[str, bytes]:
+        manner, authority = self.behaviour.manner, self.authority.certificate.der
+        ours = [self.generation.encryption.certificate.der, self.generation.signing.certificate.der]
+        certificates = list(dict.fromkeys((authority, *ours) if manner.ca_first else (*ours, authority)))
+        if manner.one_certificate:
+            number = int(wanted) if wanted is not None and wanted.isdecimal() else 0
+            if number >= len(certificates):
+                raise Refused("the chain has not so many certificates", 404)
+            return CONTENT_TYPE_CA_CERT, certificates[number]
+        if len(certificates) == 1 and not manner.always_bag:
             return CONTENT_TYPE_CA_CERT, certificates[0]
         return CONTENT_TYPE_CA_RA_CERT, degenerate(certificates)
 
@@ -226,30 +250,34 @@ class CertificationService(Resource):
             Refused: no CertRep can answer it.
         """
         request = received.request = PKIMessage.parse(received.message)
-        used = Algorithms()
+        manner, used = self.behaviour.manner, Algorithms()
+        if request.message_type not in manner.serves:
+            raise Refused("a message that is not read here", 500)
         try:
+            if manner.hexadecimal and not set(request.transaction_id.upper()) <= set("0123456789ABCDEF"):
+                raise ScepError("a transactionID that is no hexadecimal number")
             signer, digest = request.verify(self.behaviour.floor)
             received.signer = signer
             used = Algorithms(digest)
             content, used = self._open(request, digest)
             received.algorithms = used
             outcome = self._judge(received, request, signer, content)
-            answer = self._seal(outcome, signer, self.behaviour.algorithms or used)
+            used = answering(self.behaviour, used)
+            answer = self._seal(outcome, signer, request, used)
         except ScepError as error:
             received.refusal = error.reason
+            status = manner.unreadable if received.algorithms is None else manner.refused
+            if status is not None:
+                log.info("{received}", received=received)
+                raise Refused(error.reason, status) from error
             answer = Answer(PKIStatus.FAILURE, fail_info=error.fail_info, fail_info_text=error.reason)
         received.status = answer.status
         log.info("{received}", received=received)
         signing = self.generation.signing
         if self.behaviour.forgery is Forgery.SIGNER:
             signing = forgery.impostor(signing)
-        return build_cert_rep(
-            forgery.misdirected(request, self.behaviour.forgery),
-            answer,
-            signing,
-            (self.behaviour.algorithms or used).digest,
-            empty_content=self.behaviour.empty_content,
-        )
+        misdirected = forgery.misdirected(request, self.behaviour.forgery)
+        return write(misdirected, answer, signing, self.behaviour.algorithms or used, self.behaviour)
 
     def _open(self, request: PKIMessage, digest: Digest) -> tuple[bytes, Algorithms]:
         """The content of a request and what it was sealed with: to our key, or under our challenge (CMS-27)."""
@@ -271,16 +299,21 @@ class CertificationService(Resource):
         csr = received.csr = CertificationRequest.parse(content)
         csr.verify(self.behaviour.floor)
         known = self._recall(request.transaction_id)
+        if self.behaviour.manner.common_name and not csr.subject.values(_COMMON_NAME):
+            raise ScepError("a subject without a common name")
         self._authorise(kind, signer, csr, again=known is not None and known.csr.der == csr.der)
         return self._enrol(request.transaction_id, signer, csr)
 
     def _authorise(self, kind: MessageType, signer: Certificate, csr: CertificationRequest, *, again: bool) -> None:
         """Let in whoever has a certificate of ours, or knows the challenge; *again*: was let in with it before."""
-        if self.authority.has_issued(signer):
+        manner, ours = self.behaviour.manner, self.authority.has_issued(signer)
+        if manner.same_subject and not ours and not signer.subject.matches(csr.subject):
+            raise ScepError("signed by another subject than the request's")
+        if ours and self._renews(kind, signer, csr):
             return
-        if kind is MessageType.RENEWAL_REQ:
+        if kind is MessageType.RENEWAL_REQ and not ours:
             raise ScepError("a renewal that is not signed by a certificate of this CA")
-        if not signer.is_self_signed:
+        if not ours and not signer.is_self_signed:
             raise ScepError("signed by a certificate of another CA")
         given = (csr.challenge_password or "").encode("utf-8", "surrogatepass")
         if self.challenge is not None and not hmac.compare_digest(given, self.challenge.encode("utf-8")):
@@ -288,13 +321,26 @@ class CertificationService(Resource):
         if self.one_time is not None and not again and not self.one_time(csr.challenge_password or ""):
             raise ScepError("the password is wrong, used, expired or forgotten")
 
+    def _renews(self, kind: MessageType, signer: Certificate, csr: CertificationRequest) -> bool:
+        """Whether a certificate of this CA's is all that a request needs.
+
+        Raises:
+            ScepError: it may not be used for this at all.
+        """
+        renewals = self.behaviour.manner.renewals
+        if renewals is Renewals.SAME_SUBJECT and kind is MessageType.RENEWAL_REQ:
+            raise ScepError("a RenewalReq, which is not known here")
+        if renewals is Renewals.SAME_SUBJECT and not signer.subject.matches(csr.subject):
+            raise ScepError("the subject is not that of the certificate to renew")
+        return renewals in (Renewals.ANYTHING, Renewals.SAME_SUBJECT)
+
     def _enrol(self, transaction_id: str, signer: Certificate, csr: CertificationRequest) -> Outcome:
         """The outcome of a request; the same request again is the same transaction (MSG-25)."""
         transaction = self._recall(transaction_id)
-        if transaction is None or transaction.csr.der != csr.der:
+        if transaction is None or not self._same(transaction.csr, csr):
             transaction = Transaction(csr, signer)
             remember(self.transactions, transaction_id, transaction)
-            if self.behaviour.status is PKIStatus.SUCCESS:
+            if self.behaviour.status is PKIStatus.SUCCESS or self._recognises(signer):
                 self._issue(transaction)
             elif self.behaviour.status is PKIStatus.FAILURE:
                 transaction.status = PKIStatus.FAILURE
@@ -303,6 +349,18 @@ class CertificationService(Resource):
         elif self.behaviour.duplicates is Duplicates.ISSUED and transaction.certificate is not None:
             self._issue(transaction)
         return self._outcome(transaction)
+
+    def _same(self, known: CertificationRequest, csr: CertificationRequest) -> bool:
+        """Whether a request under the same transactionID is the same."""
+        if self.behaviour.duplicates is Duplicates.KEY:
+            return known.public_key.same_key(csr.public_key)
+        return known.der == csr.der
+
+    def _recognises(self, signer: Certificate) -> bool:
+        """Whether a signer is one that is never made to wait."""
+        unit = self.behaviour.manner.recognises
+        units = [value.text for value in signer.subject.values(_ORGANIZATIONAL_UNIT)]
+        return unit in units and self.authority.has_issued(signer)
 
     def _poll(self, transaction_id: str, signer: Certificate) -> Outcome:
         """The outcome so far, for whoever holds the requester's key (MSG-41, MSG-42)."""
@@ -355,10 +413,11 @@ class CertificationService(Resource):
         }
         return degenerate(order[self.behaviour.payload])
 
-    def _seal(self, outcome: Outcome, signer: Certificate, algorithms: Algorithms) -> Answer:
+    def _seal(self, outcome: Outcome, signer: Certificate, request: PKIMessage, algorithms: Algorithms) -> Answer:
         if outcome.status is not PKIStatus.SUCCESS:
             return Answer(outcome.status, fail_info=outcome.fail_info, fail_info_text=outcome.fail_info_text)
-        return Answer(PKIStatus.SUCCESS, seal_answer(outcome.payload, signer, algorithms, outcome.password))
+        envelope = seal(outcome.payload, signer, request, algorithms, self.behaviour, outcome.password)
+        return Answer(PKIStatus.SUCCESS, envelope)
 
 
 def _generation(authority: Authority, faces: Faces) -> Generation:
