@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from scepra.audit import Record
 from scepra.config import model
+from scepra.config.kind import KINDS
 from scepra.enrolment import Credential, Reject, Violation
 from scepra.errors import FailInfo, ScepError, StoreError, UpstreamError
 from scepra.issuance import IssuanceRules
@@ -246,7 +247,17 @@ class Forwarding:
                 view = await self.upstream.refresh()
                 return read_cert_rep(answer.message, replace(expected, signers=view.signers)), view
             except (ScepError, UpstreamError):
-                raise self.upstream.disbelieved(answer, f"an answer not believed: {error.reason}") from error
+                reason = f"an answer not believed: {error.reason}"
+                raise self.upstream.disbelieved(answer, reason, self._remedy(error)) from error
+
+    def _remedy(self, error: ScepError) -> str:
+        """What somebody has to decide about a CA whose answers are refused for their algorithms (RA-18)."""
+        if error.fail_info is not FailInfo.BAD_ALG:
+            return ""
+        kind = self.settings.kind
+        usual = " and ".join(KINDS[kind].answers)
+        said = f"{kind} answers in {usual}: it" if usual else "if it can do no better, that"
+        return f"{error.reason}; {said} is read only where legacy names it"
 
     def _believe(self, rep: CertRep, view: UpstreamView, errand: _Errand, record: Record) -> Outcome:
         """What an authentic answer means (MSG-61, RA-23)."""

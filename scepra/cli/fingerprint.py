@@ -4,110 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import click
 from pydantic import TypeAdapter, ValidationError
 
 from scepra.config.value import Url
-from scepra.errors import ScepError, UpstreamError
+from scepra.errors import UpstreamError
 from scepra.http.connection import Limits
-from scepra.scep.capabilities import KEYWORDS, Capabilities
-from scepra.scep.certificate import Certificate
-from scepra.scep.cms import parse_ca_certificates
-from scepra.scep.transport import OperationKind
 from scepra.upstream.exchange import Exchange
-from scepra.upstream.view import is_ra, issued
+from scepra.upstream.offer import DIGESTS, Offer, ask
 
-DIGESTS = {"sha256": "SHA-256", "sha1": "SHA-1", "md5": "MD5"}
 ANSWER = 1024 * 1024
 WARNING = """\
 Whoever stands between here and the CA can have answered. Compare the SHA-256 with what the CA's operator tells you on
 another way (on the phone, in person, on the CA's own console) before you use it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What a CA answered to GetCACaps and GetCACert, believed in nothing."""
-
-    url: str
-    capabilities: Capabilities
-    certificates: tuple[Certificate, ...]
-
-    @property
-    def authority(self) -> Certificate | None:
-        """The certificate to pin: the CA's that issued an RA certificate, else the CA's below which no other stands."""
-        authorities = [item for item in self.certificates if not is_ra(item)]
-        for item in self.certificates:
-            for authority in authorities:
-                if is_ra(item) and issued(item, authority) and item.signed_by(authority.public_key):
-                    return authority
-        for authority in authorities:
-            if not any(issued(other, authority) for other in authorities if other != authority):
-                return authority
-        return None
-
-    def report(self) -> dict[str, Any]:
-        """What there is to say, for scripts."""
-        authority = self.authority
-        return {
-            "url": self.url,
-            "capabilities": [keyword for keyword in KEYWORDS if keyword in self.capabilities],
-            "certificates": [_row(item) for item in self.certificates],
-            "ca-fingerprint": f"sha256:{authority.fingerprint()}" if authority is not None else None,
-        }
-
-
-def _row(certificate: Certificate) -> dict[str, str]:
-    starts, ends = certificate.not_before, certificate.not_after
-    return {
-        "role": role_of(certificate),
-        "subject": str(certificate.subject),
-        "issuer": str(certificate.issuer),
-        "starts": starts.isoformat() if starts is not None else "unreadable",
-        "expires": ends.isoformat() if ends is not None else "unreadable",
-        **{digest: certificate.fingerprint(digest) for digest in DIGESTS},
-    }
-
-
-def role_of(certificate: Certificate) -> str:
-    """What a certificate is for, by its own word: "CA", or an RA's for "signing", "encryption", both or neither."""
-    usage = certificate.key_usage
-    if not is_ra(certificate):
-        return "CA"
-    uses = []
-    if usage is None or "digitalSignature" in usage:
-        uses.append("signing")
-    if usage is None or usage & {"keyEncipherment", "dataEncipherment"}:
-        uses.append("encryption")
-    return f"RA, for {' and '.join(uses) or 'neither signing nor encryption'}"
-
-
-async def ask(exchange: Exchange, url: str) -> Offer:
-    """What a CA offers.
-
-    Raises:
-        UpstreamError: it gives no certificates.
-    """
-    caps = b""
-    try:
-        reply = await exchange.get(OperationKind.GET_CA_CAPS)
-    except UpstreamError as error:
-        if not error.sent:
-            raise
-    else:
-        caps = reply.body if reply.status == 200 else b""
-    reply = await exchange.get(OperationKind.GET_CA_CERT)
-    if reply.status != 200:
-        raise UpstreamError(exchange.name, f"no CA certificates but {reply}", sent=True)
-    try:
-        offer = Offer(url, Capabilities.parse(caps), parse_ca_certificates(reply.body))
-        offer.report()
-    except ScepError as error:
-        reason = f"no CA certificates but {reply}, which cannot be read: {error.reason}"
-        raise UpstreamError(exchange.name, reason, sent=True) from error
-    return offer
 
 
 def describe(report: dict[str, Any]) -> Iterator[str]:

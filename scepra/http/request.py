@@ -20,6 +20,7 @@ from scepra.http.agent import NoCookies, Target
 from scepra.http.connection import Ended, NotConnected
 
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}", re.ASCII)
+_PRODUCT = re.compile(r"[\w./-]{1,64}", re.ASCII)
 _NO_COOKIES = NoCookies()
 
 
@@ -40,12 +41,14 @@ class Unanswered(Exception):
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer of any status: its media type (lower case, empty if there is none that can be shown), its body, and its
-    Retry-After as it came, empty if it has none."""
+    Retry-After as it came, empty if it has none; ``server`` is the first product that it says to be, empty if that
+    cannot be shown."""
 
     status: int
     media_type: str
     body: bytes
     retry_after: str = ""
+    server: str = ""
 
     def __str__(self) -> str:
         return f"status {self.status} with {len(self.body)} octets of {self.media_type or 'no media type'}"
@@ -95,7 +98,9 @@ class Origin:
         except Exception as error:
             raise Unanswered(_describe(error), sent=True) from error
         retry_after = _first(response.headers, "retry-after")
-        return Reply(response.code, _media_type(response.headers), bytes(body), retry_after)
+        product = _PRODUCT.match(_first(response.headers, "server").strip())
+        server = product[0] if product else ""
+        return Reply(response.code, _media_type(response.headers), bytes(body), retry_after, server)
 
 
 def _media_type(headers: Headers) -> str:

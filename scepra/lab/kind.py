@@ -18,7 +18,7 @@ from scepra.scep.algorithm import Algorithms, ContentCipher, Digest, Floor
 from scepra.scep.message import MessageType, PKIStatus
 from scepra.scep.transport import OperationKind
 
-_SHA1_AND_BELOW = frozenset((Digest.MD5, Digest.SHA1))
+_WITH_MD5 = frozenset(Digest)
 _DES_AND_3DES = frozenset((ContentCipher.DES_CBC, ContentCipher.DES_EDE3_CBC))
 _REQUESTS = frozenset((MessageType.PKCS_REQ, MessageType.RENEWAL_REQ))
 _IIS = Manner(
@@ -61,7 +61,7 @@ BEHAVIOURS: Mapping[KindName, Behaviour] = MappingProxyType(
             fault=Fault.RESET,
             faulty=frozenset((OperationKind.GET_CA_CAPS,)),
             post=False,
-            floor=Floor(digests=_SHA1_AND_BELOW, ciphers=_DES_AND_3DES),
+            floor=Floor(digests=_WITH_MD5, ciphers=_DES_AND_3DES),
             algorithms=Algorithms(Digest.SHA1, ContentCipher.DES_CBC),
             manner=replace(_IIS, server="Microsoft-IIS/7.5", renewals=Renewals.NOTHING, longest_query=_QUERIES_RAISED),
         ),
@@ -118,7 +118,7 @@ BEHAVIOURS: Mapping[KindName, Behaviour] = MappingProxyType(
         "openca": Behaviour(
             capabilities=b"",
             post=False,
-            floor=Floor(digests=_SHA1_AND_BELOW, ciphers=_DES_AND_3DES),
+            floor=Floor(digests=_WITH_MD5, ciphers=_DES_AND_3DES),
             manner=Manner(renewals=Renewals.NOTHING),
         ),
     }

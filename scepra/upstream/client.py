@@ -177,10 +177,11 @@ class Upstream(Shared[UpstreamView]):
         """Why nothing can be sent now."""
         return self.failure or self.turned_away or UpstreamError(self.name, "it has not answered lately", sent=False)
 
-    def disbelieved(self, answer: Answer, reason: str) -> UpstreamError:
-        """What an answer comes to whose message cannot be believed: nothing but its status is left of it (FT-09)."""
+    def disbelieved(self, answer: Answer, reason: str, attention: str = "") -> UpstreamError:
+        """What an answer comes to whose message cannot be believed: nothing but its status is left of it (FT-09), or
+        else the reason, and what somebody has to look at."""
         if answer.otherwise is None:
-            return UpstreamError(self.name, reason, sent=True)
+            return UpstreamError(self.name, reason, sent=True, attention=attention)
         self._note(answer.otherwise)
         return answer.otherwise
 

@@ -24,7 +24,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from scepra.cli import main
-from scepra.cli.fingerprint import Offer, ask, describe, role_of
+from scepra.cli.fingerprint import describe
 from scepra.config.upstream import Upstream as Settings
 from scepra.errors import UpstreamError
 from scepra.lab import Behaviour, CertificationService, Faces, Fault
@@ -33,6 +33,7 @@ from scepra.scep.cms import degenerate
 from scepra.scep.identity import Identity
 from scepra.scep.transport import OperationKind
 from scepra.upstream.exchange import Exchange
+from scepra.upstream.offer import Offer, ask, role_of
 from tests.rig.material import authority
 from tests.upstream.material import URL, made, run
 
