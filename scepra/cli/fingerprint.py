@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
 
 import click
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +15,7 @@ from scepra.http.connection import Limits
 from scepra.upstream.exchange import Exchange
 from scepra.upstream.offer import DIGESTS, Offer, ask
 
+T = TypeVar("T")
 ANSWER = 1024 * 1024
 WARNING = """\
 Whoever stands between here and the CA can have answered. Compare the SHA-256 with what the CA's operator tells you on
@@ -55,30 +56,42 @@ def fingerprint(url: str, as_json: bool) -> None:
 
     URL is the CA's, without a query, such as http://ca.example.org/certsrv/mscep/mscep.dll.
     """
-    try:
-        TypeAdapter(Url).validate_python(url)
-    except ValidationError as error:
-        raise click.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, "), param_hint="URL") from error
-    outcome = _ask_now(url)
+    checked_url(url)
+
+    async def main(reactor: Any) -> Offer:
+        from scepra.http.agent import http_client
+
+        return await ask(Exchange(url, url, http_client(reactor, url, Limits()), reactor, ANSWER), url)
+
+    outcome = running(main)
     if isinstance(outcome, UpstreamError):
         raise click.ClickException(f"{url}: {outcome.reason}")
     report = outcome.report()
     click.echo(json.dumps(report, indent=2) if as_json else "\n".join(describe(report)))
 
 
-def _ask_now(url: str) -> Offer | UpstreamError:
+def checked_url(url: str) -> None:
+    """Refuse what is no URL of a CA.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    try:
+        TypeAdapter(Url).validate_python(url)
+    except ValidationError as error:
+        raise click.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, "), param_hint="URL") from error
+
+
+def running(ask_it: Callable[[Any], Coroutine[Any, Any, T]]) -> T | UpstreamError:
     """Run a reactor for as long as the CA takes."""
     from twisted.internet.defer import Deferred
     from twisted.internet.task import react
 
-    from scepra.http.agent import http_client
-
-    outcomes: list[Offer | UpstreamError] = []
+    outcomes: list[T | UpstreamError] = []
 
     async def main(reactor: Any) -> None:
-        exchange = Exchange(url, url, http_client(reactor, url, Limits()), reactor, ANSWER)
         try:
-            outcomes.append(await ask(exchange, url))
+            outcomes.append(await ask_it(reactor))
         except UpstreamError as error:
             outcomes.append(error)
 

@@ -49,12 +49,13 @@ class Offer:
         return {
             "url": self.url,
             "capabilities": [keyword for keyword in KEYWORDS if keyword in self.capabilities],
-            "certificates": [_row(item) for item in self.certificates],
+            "certificates": [row(item) for item in self.certificates],
             "ca-fingerprint": f"sha256:{authority.fingerprint()}" if authority is not None else None,
         }
 
 
-def _row(certificate: Certificate) -> dict[str, str]:
+def row(certificate: Certificate) -> dict[str, str]:
+    """What there is to say of a certificate."""
     starts, ends = certificate.not_before, certificate.not_after
     return {
         "role": role_of(certificate),
