@@ -15,7 +15,10 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, global
 from twisted.web.resource import Resource
 from zope.interface import provider
 
+from scepra.config.kind import KINDS, KindName
 from scepra.errors import ConfigError
+from scepra.lab.behaviour import Behaviour
+from scepra.lab.kind import BEHAVIOURS
 from scepra.lab.ndes import AdministrationPage, Passwords, WithPage, write_users
 from scepra.lab.server import listen as listen_on
 from scepra.lab.server import url_of
@@ -44,11 +47,18 @@ PATH = "/certsrv/mscep_admin/"
     help="A file with the challenge that it asks for. Without this it asks for none: the RA before it does.",
 )
 @click.option(
+    "--kind",
+    type=click.Choice(tuple(KINDS)),
+    default="generic",
+    show_default=True,
+    help="Which kind of CA it imitates, by what is documented of it.",
+)
+@click.option(
     "--ndes",
     is_flag=True,
     help="Ask for one-time passwords, and give them out on a page like that of NDES, which this imitates.",
 )
-def lab_ca(listen: str, state: Path, challenge_file: Path | None, ndes: bool) -> None:
+def lab_ca(listen: str, state: Path, challenge_file: Path | None, kind: KindName, ndes: bool) -> None:
     """Serve a small SCEP CA for trials, until Ctrl-C.
 
     The first start makes a CA, certificates for an RA and a challenge for its clients; config.example.yaml names these
@@ -64,7 +74,8 @@ def lab_ca(listen: str, state: Path, challenge_file: Path | None, ndes: bool) ->
     if ndes and challenge is not None:
         raise click.UsageError("--challenge-file is one challenge for everybody: it does not go with --ndes")
     globalLogBeginner.beginLoggingTo([_print_event], redirectStandardIO=False)
-    resource = _imitate_ndes(lab) if ndes else CertificationService(lab.authority, challenge)
+    behaviour = BEHAVIOURS[kind]
+    resource = _imitate_ndes(lab, behaviour) if ndes else CertificationService(lab.authority, challenge, behaviour)
     said = f"the one in {challenge_file}" if challenge_file else "none: it trusts whoever reaches this port"
     theirs = f"the challenge in {lab.directory / 'challenge.txt'}"
     if ndes:
@@ -73,7 +84,7 @@ def lab_ca(listen: str, state: Path, challenge_file: Path | None, ndes: bool) ->
     react(_serve, (listen, lab, resource, said, theirs))
 
 
-def _imitate_ndes(lab: LabState) -> Resource:
+def _imitate_ndes(lab: LabState, behaviour: Behaviour) -> Resource:
     """The CA with NDES's page, whose account is made at the first start."""
     account = lab.directory / ACCOUNT
     if not account.exists():
@@ -84,7 +95,8 @@ def _imitate_ndes(lab: LabState) -> Resource:
         write_users(lab.directory / "ndes-users.txt", users)
     passwords = Passwords()
     page = AdministrationPage(lab.authority, passwords, users, ntlm=ntlm)
-    return WithPage(CertificationService(lab.authority, one_time=passwords.take), page)
+    service = CertificationService(lab.authority, behaviour=behaviour, one_time=passwords.take)
+    return WithPage(service, page)
 
 
 async def _serve(reactor: Any, endpoint: str, lab: LabState, resource: Resource, challenge: str, theirs: str) -> None:

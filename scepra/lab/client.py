@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Literal
 
 from cryptography import x509
+from twisted.web.client import ResponseFailed
 
 from scepra.errors import FailInfo, Refused, ScepError
 from scepra.lab.authority import utc_now
@@ -144,7 +145,7 @@ class Client:
         """
         try:
             capabilities = Capabilities.parse(await self._fetch(OperationKind.GET_CA_CAPS))
-        except Refused:
+        except (Refused, ResponseFailed):
             capabilities = Capabilities()  # CAPS-08
         body = await self._fetch(OperationKind.GET_CA_CERT)
         certificates = self._believed(parse_ca_certificates(body))
