@@ -95,7 +95,7 @@ KINDS: Mapping[KindName, Kind] = MappingProxyType(
         # UP-05: it answers in what it was asked in; transactionIDs are hexadecimal, as ours are.
         "openxpki": Kind(
             "OpenXPKI",
-            {"transaction-id": "derived", "renewal": "pkcs-req"},
+            {"renewal": "pkcs-req"},
             advice="An authorised signer on behalf is a signer with the strategy ra-certificate.",
         ),
         # UP-07, PEER-11: no PKIOperation by GET; RenewalReq is read, and wants the challenge too.

@@ -152,3 +152,16 @@ def test_mistakes_are_named(arguments: list[str], said: str, tmp_path: Path, mon
 def test_help_says_what_comes_next() -> None:
     """The help names the configuration that goes with it."""
     assert "config.example.yaml" in CliRunner().invoke(main, ["lab-ca", "--help"]).output
+
+
+@pytest.mark.slow
+def test_a_kind(tmp_path: Path) -> None:
+    """It serves the kind that it is told to, over the network."""
+    with serving("--kind", "ndes-2012", "--state", str(tmp_path / "lab")) as (said, _):
+        url = re.search(r"http://\S+", said)[0]
+        with urlopen(f"{url}?operation=GetCACaps") as answer:  # noqa: S310 - a lab of our own
+            assert answer.headers["Server"] == "Microsoft-IIS/8.5"
+            assert answer.read().startswith(b"POSTPKIOperation\r\n")
+    refused = CliRunner().invoke(main, ["lab-ca", "--kind", "windows"])
+    assert refused.exit_code == 2
+    assert "'ndes-2012'" in refused.output

@@ -1,4 +1,4 @@
-"""The tables of docs/configuration.rst, made from the models.
+"""The tables of docs/configuration.rst, made from the models, and that of docs/upstreams.rst, made from the kinds.
 
 ``python -m tests.config.reference`` writes them between the page's markers; a test fails when a table has drifted.
 """
@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scepra.config.kind import KINDS
 from scepra.config.schema import json_schema
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "configuration.rst"
+UPSTREAMS = ROOT / "docs" / "upstreams.rst"
 _BEGIN, _END = ".. keys of ", ".. end of keys"
 SCHEMA = json_schema()
 
@@ -81,5 +83,29 @@ def written(page: str) -> str:
     return re.sub(rf"{re.escape(_BEGIN)}(\w+)\n.*?{re.escape(_END)}", fresh, page, flags=re.DOTALL)
 
 
+def kinds() -> Iterator[str]:
+    """The table of the kinds of CA."""
+    yield from (".. list-table::", "   :header-rows: 1", "   :widths: 14 26 60", "")
+    yield from ("   * - kind", "     - what it is", "     - what it says")
+    for name, kind in KINDS.items():
+        said = [f"``{key}: {shown(value)}``" for key, value in kind.values.items()]
+        needs = [f"It answers in {' and '.join(kind.answers)} as set up at first."] if kind.answers else []
+        yield f"   * - ``{name}``"
+        yield f"     - {kind.title}"
+        yield f"     - {' '.join((', '.join(said) or 'the defaults', *needs, kind.advice)).strip()}"
+
+
+def shown(value: Any) -> str:
+    """A value as a file has it."""
+    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
+
+
+def written_kinds(page: str) -> str:
+    """The page about upstreams with its table made anew."""
+    lines = "\n".join(kinds())
+    return re.sub(r"\.\. kinds\n.*?\.\. end of kinds", f".. kinds\n\n{lines}\n\n.. end of kinds", page, flags=re.DOTALL)
+
+
 if __name__ == "__main__":
+    UPSTREAMS.write_text(written_kinds(UPSTREAMS.read_text("utf-8")), "utf-8")
     PAGE.write_text(written(PAGE.read_text("utf-8")), "utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.config.reference import PAGE, SCHEMA, resolved, sections, written
+from tests.config.reference import PAGE, SCHEMA, UPSTREAMS, resolved, sections, written, written_kinds
 
 KEYS = {f"{name}.{key}": value for name, part in sections().items() for key, value in part["properties"].items()}
 
@@ -64,3 +64,10 @@ def test_the_page_says_what_the_models_say() -> None:
     """The tables are as `python -m tests.config.reference` writes them."""
     page = PAGE.read_text("utf-8")
     assert written(page) == page
+
+
+def test_the_page_about_upstreams_says_what_the_kinds_say() -> None:
+    """Its table is as `python -m tests.config.reference` writes it, with every kind."""
+    page = UPSTREAMS.read_text("utf-8")
+    assert written_kinds(page) == page
+    assert "   * - ``openca``\n" in page

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography import x509
+from treq.testing import StubTreq
+from twisted.internet.task import Clock
 
 from scepra.config.kind import KINDS, KindName
 from scepra.errors import FailInfo
@@ -25,6 +28,9 @@ from scepra.scep.identity import Identity, SoftwareKey
 from scepra.scep.message import MessageType, PKIStatus, parse_issuer_and_subject
 from scepra.scep.transport import OperationKind
 from scepra.transaction import State
+from scepra.upstream import proposal
+from scepra.upstream.exchange import Exchange
+from scepra.upstream.probe import Prober
 from tests.rig.device import sound
 from tests.rig.house import Day, House, house, lab_state, run
 from tests.rig.material import key
@@ -80,6 +86,20 @@ def test_a_device_enrols(lab: Path, kind: KindName) -> None:
             assert set(received.transaction_id) <= set("0123456789ABCDEF")
             assert received.algorithms is None or received.algorithms == settings.algorithms
         assert not [event for event in built.events if event["log_level"].name in ("error", "critical")]
+
+
+@pytest.mark.proves("CAPS-10", "CERT-11")
+@each_kind
+def test_what_a_probe_proposes_is_enough(lab: Path, kind: KindName) -> None:
+    """The section that a probe prints, pasted as it is, has the RA enrol there."""
+    ca = CertificationService(lab_state(lab).authority, None, BEHAVIOURS[kind])
+    url = "http://ca.example/scep"
+    exchange = Exchange("ca", url, StubTreq(ca), Clock(), 1_000_000)
+    found = run(Prober(exchange, url, SoftwareKey(key("probe")), Day().begun).look())
+    section = yaml.safe_load(proposal.write(proposal.propose(found), "CN=CA"))["upstreams"][proposal.NAME]
+    day = Day()
+    with house(lab, upstream=section, ca=ca, now=day.now, clock=day) as built:
+        assert enrol(built).status is PKIStatus.SUCCESS, built.records[-1]
 
 
 @pytest.mark.proves("UP-01", "UP-02", "UP-03", "UP-05", "UP-06", "UP-07", "UP-08", "UP-09", "RA-30")
