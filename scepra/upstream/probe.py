@@ -83,11 +83,6 @@ class Probe:
     issued: Certificate | None = None
 
     @property
-    def works(self) -> tuple[Method, ...]:
-        """The methods by which messages are answered."""
-        return tuple(method for method, heard in self.methods.items() if heard.rep is not None)
-
-    @property
     def verdict(self) -> Verdict:
         """What it is like."""
         return judge(self.traits)
