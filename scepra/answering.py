@@ -35,7 +35,7 @@ class Answering:
     identities: Identities
     forwarding: Forwarding
 
-    def tell(
+    async def tell(
         self,
         message: PKIMessage,
         asker: Asker,
@@ -51,17 +51,18 @@ class Answering:
         Raises:
             Refused: 503, it is not decided and the client cannot poll.
             Corrupt: what is stored cannot be read.
+            KeyUnavailable: it cannot be signed now.
         """
         record.enrolment = transaction.id
         record.outcome = _OUTCOMES.get(transaction.state, "pending")
         if transaction.state is State.REFUSED:
             fail_info = FailInfo.BAD_REQUEST if transaction.fail_info is None else transaction.fail_info
-            return self.refuse(message, record, (transaction.reason,), fail_info, asker)
+            return await self.refuse(message, record, (transaction.reason,), fail_info, asker)
         if transaction.state is not State.ISSUED or transaction.certificate is None:
             record.reasons = (transaction.reason or transaction.state.meaning,)
             if not self.profile.polling:
                 raise self.unavailable(record, record.reasons[0])
-            return self._answer(message, Answer(PKIStatus.PENDING), asker)
+            return await self._answer(message, Answer(PKIStatus.PENDING), asker)
         try:
             issued = Certificate.parse(transaction.certificate)
         except ScepError as error:
@@ -81,7 +82,7 @@ class Answering:
             asker.algorithms,
             password,
         )
-        return self._answer(message, Answer(PKIStatus.SUCCESS, envelope), asker)
+        return await self._answer(message, Answer(PKIStatus.SUCCESS, envelope), asker)
 
     def unavailable(self, record: Record, reason: str) -> Refused:
         """A bare 503: nothing is decided, and the client may come again."""
@@ -92,7 +93,7 @@ class Answering:
         spread = pause * random.uniform(1, 1.5)  # noqa: S311 - no secret hangs on it
         return Refused(reason, 503, retry_after=math.ceil(spread))
 
-    def refuse(
+    async def refuse(
         self,
         message: PKIMessage,
         record: Record,
@@ -103,9 +104,9 @@ class Answering:
         """The one place where refusals are made."""
         record.outcome, record.reasons = "refused", reasons
         text = f"refused, ref {record.reference}"
-        return self._answer(message, Answer(PKIStatus.FAILURE, None, fail_info, text), asker)
+        return await self._answer(message, Answer(PKIStatus.FAILURE, None, fail_info, text), asker)
 
-    def _answer(self, message: PKIMessage, answer: Answer, asker: Asker | None) -> bytes:
+    async def _answer(self, message: PKIMessage, answer: Answer, asker: Asker | None) -> bytes:
         """A CertRep in the client's digest, signed by the generation that the client used (CMS-46)."""
         stated = DIGEST_BY_OID.get(message.signed_data.signer_info.digest, Digest.SHA256)
         digest = stated if stated in self.profile.floor.digests else Digest.SHA256
@@ -113,7 +114,10 @@ class Answering:
         if digest is Digest.MD5 and generation.signing.key.public.kind != "RSA":
             digest = Digest.SHA256  # nothing is signed with ECDSA and MD5
         empty = self.profile.reply.empty_content == "present"
-        return build_cert_rep(message, answer, generation.signing, digest, empty_content=empty)
+        signing = generation.signing
+        return await self.forwarding.hands.use(
+            (signing.key,), build_cert_rep, message, answer, signing, digest, empty_content=empty
+        )
 
     def bag(self) -> bytes:
         """The certs-only message of GetCACert."""

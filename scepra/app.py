@@ -23,6 +23,7 @@ from scepra.construction import build, read_noting
 from scepra.errors import ConfigError, Problem, StoreError
 from scepra.ground import Ground
 from scepra.housekeeper import Housekeeper
+from scepra.keys.token import Tokens
 from scepra.ndes.broker import brokers
 from scepra.notifier import Notifier
 from scepra.reconciler import Reconciler
@@ -81,6 +82,29 @@ class InTurn(MultiService):
                 log.failure("{service} did not end as it should", service=type(service).__name__)
 
 
+class Sessions(Service):
+    """The sessions with tokens; keys may be found in them before it starts, so they end even if it never does."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+
+    def stopService(self) -> None:
+        """End them."""
+        super().stopService()
+        self.tokens.leave()
+
+
+def rehearse(settings: model.Config, reactor: Reactor) -> None:
+    """Find out what is wrong with keys and certificates, and keep nothing open.
+
+    Raises:
+        ConfigError: as for :func:`assemble`.
+    """
+    for each in cast(MultiService, assemble(settings, reactor)):
+        if isinstance(each, Sessions):
+            each.tokens.leave()
+
+
 def assemble(
     settings: model.Config,
     reactor: Reactor,
@@ -126,6 +150,7 @@ def assemble(
     site = BoundedSite(resource, limits, reactor, proxies)
     # What stops last is what the others need to stop in good order.
     database.setServiceParent(service)
+    Sessions(built.tokens).setServiceParent(service)
     for upstream in upstreams.values():
         upstream.setServiceParent(service)
     for lists in built.lists:

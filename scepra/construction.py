@@ -23,7 +23,9 @@ from scepra.http.connection import Limits as HTTPLimits
 from scepra.http.request import Origin
 from scepra.issuance import IssuanceRules
 from scepra.keys.certificate import read_certificates
+from scepra.keys.hands import Hands
 from scepra.keys.identity import read_generation, read_identity
+from scepra.keys.token import Tokens
 from scepra.providers import combined, providers_of
 from scepra.ra import RegistrationAuthority
 from scepra.revocation import FileSource, RevocationLists, Source, WebSource
@@ -50,7 +52,8 @@ R = TypeVar("R")
 class Built:
     """The authorities of all profiles and where they are served; the ways to the CAs, by their names; the identities of
     all profiles; the name of this process in leases; the revocation lists that are kept; the providers that want
-    notices, by the names of their profiles and their kinds; the policies that are tried beside the enforced ones."""
+    notices, by the names of their profiles and their kinds; the policies that are tried beside the enforced ones; the
+    tokens with keys."""
 
     routes: Routes
     forwardings: Mapping[str, Forwarding]
@@ -59,6 +62,7 @@ class Built:
     lists: tuple[RevocationLists, ...]
     notified: Mapping[tuple[str, str], Notified]
     shadows: tuple[Shadow, ...]
+    tokens: Tokens
 
 
 def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Ground, processes: int = 1) -> Built:
@@ -73,15 +77,16 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
     """
     problems: list[Problem] = []
     owner = new_owner()
+    tokens, hands = Tokens(settings.tokens, ground.reactor, patient=True), Hands(ground.slowly)
     signers = {
         name: signer
         for name, each in settings.upstreams.items()
-        if (signer := read_noting(partial(_signer, ground, name, _longest(settings, name)), each, problems))
+        if (signer := read_noting(partial(_signer, ground, tokens, name, _longest(settings, name)), each, problems))
     }
     generations = {
         name: read
         for name, profile in settings.profiles.items()
-        if (read := read_noting(read_generation, profile.ra, problems))
+        if (read := read_noting(partial(read_generation, tokens=tokens), profile.ra, problems))
     }
     infrastructure = frozenset(
         identity.certificate for read in generations.values() for identity in (read.signing, read.encryption)
@@ -135,6 +140,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
                 for served, profile in settings.profiles.items()
                 if profile.upstream == name
             },
+            hands,
         )
         for name, each in settings.upstreams.items()
     }
@@ -163,7 +169,8 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
         for each in several or ()
         if isinstance(each, Notified)
     }
-    return Built(routes, forwardings, every, owner, tuple(trust.lists.values()), notified, tuple(shadows.values()))
+    lists, tried = tuple(trust.lists.values()), tuple(shadows.values())
+    return Built(routes, forwardings, every, owner, lists, notified, tried, tokens)
 
 
 def _authority(
@@ -228,10 +235,10 @@ def _longest(settings: model.Config, upstream: str) -> float:
     return settings.upstreams[upstream].queue.give_up_after + max(holds, default=0.0)
 
 
-def _signer(ground: Ground, name: str, patience: float, upstream: model.Upstream) -> UpstreamSigner:
+def _signer(ground: Ground, tokens: Tokens, name: str, patience: float, upstream: model.Upstream) -> UpstreamSigner:
     strategy = upstream.signer
     if isinstance(strategy, model.CertificateSigner):
-        return RACertificate(read_identity(strategy))
+        return RACertificate(read_identity(strategy, tokens))
     make_key = partial(ground.slowly, rsa.generate_private_key, 65537, strategy.key_bits)
     keys = StoredKeys(name, make_key, ground.database, ground.vault, ground.now)
     return EphemeralSelfSigned(keys, timedelta(seconds=strategy.period), timedelta(seconds=patience) + SIGNER_MARGIN)

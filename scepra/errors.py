@@ -1,5 +1,5 @@
-"""What can go wrong, in five families: a peer's message, an upstream, a provider of challenges, the store, a
-configuration.
+"""What can go wrong, in six families: a peer's message, an upstream, a provider of challenges, the store, a token with
+keys, a configuration.
 
 The wire error travels on the exception (:attr:`ScepError.fail_info`); one place, :mod:`scepra.ra`, turns it into bytes.
 A refusal by policy is not an exception but a value, see :mod:`scepra.enrolment`.
@@ -125,6 +125,22 @@ class RevocationError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(f"revocation: {reason}")
         self.reason = reason
+
+
+class KeyUnavailable(Exception):
+    """A key of the RA's own cannot be used now; whatever it was wanted for has not happened (FT-56).
+
+    Args:
+        token: the configured name of the token that it is in.
+        reason: one lower-case sentence for the log; no secrets.
+        lasting: whether waiting is of no use: somebody has to change something.
+    """
+
+    def __init__(self, token: str, reason: str, *, lasting: bool = False) -> None:
+        super().__init__(f"token {token}: {reason}")
+        self.token = token
+        self.reason = reason
+        self.lasting = lasting
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from scepra.audit import Record
 from scepra.config import model
 from scepra.config.kind import KINDS
 from scepra.enrolment import Credential, Reject, Violation
-from scepra.errors import FailInfo, ScepError, StoreError, UpstreamError
+from scepra.errors import FailInfo, KeyUnavailable, ScepError, StoreError, UpstreamError
 from scepra.issuance import IssuanceRules
+from scepra.keys.hands import Hands
 from scepra.policy import Judged, Rules, build_issued, decide
 from scepra.policy.issued import IssuedContents, IssuedRequest
 from scepra.recurring import backoff
@@ -60,7 +61,8 @@ class Forwarding:
     issues, by the time of day only while that agrees with the RA's own certificates, ``own``; so do the
     ``policies`` of the profiles that it serves, by their names: where there is none, nothing is accepted; ``owner``
     names this process in leases; ``now`` is the time in UTC, ``reactor`` the clock that nobody sets. ``rules`` judge
-    requests once more before they are sent, by the same names: where there are none, nothing is sent.
+    requests once more before they are sent, by the same names: where there are none, nothing is sent. ``hands`` use the
+    RA's keys.
     """
 
     settings: model.Upstream
@@ -75,6 +77,7 @@ class Forwarding:
     now: Callable[[], datetime]
     reactor: IReactorTime
     rules: Mapping[str, Rules]
+    hands: Hands
 
     @property
     def lease(self) -> timedelta:
@@ -221,16 +224,22 @@ class Forwarding:
             issuer = authority.issuer_der if by_issuer else authority.subject_der
             content = issuer_and_subject(issuer, csr.subject.der)
         nonce = new_nonce()
-        encoding = build_request(
-            kind,
-            held.upstream_transaction,
-            nonce,
-            content,
-            errand.identity,
-            view.encryption,
-            settings.algorithms,
-            password=password,
-        )
+        own = (errand.identity.key,)
+        try:
+            encoding = await self.hands.use(
+                own,
+                build_request,
+                kind,
+                held.upstream_transaction,
+                nonce,
+                content,
+                errand.identity,
+                view.encryption,
+                settings.algorithms,
+                password=password,
+            )
+        except KeyUnavailable as error:
+            raise UpstreamError(held.upstream, f"not asked: {error}", sent=False) from error
         if self.reactor.seconds() - errand.begun > self.lease.total_seconds() - settings.timeout:
             # It may be another's by now (FT-43).
             raise UpstreamError(held.upstream, "this process was held up for too long", sent=False)
@@ -239,14 +248,17 @@ class Forwarding:
             held.upstream_transaction, nonce, view.signers, errand.identity.key, settings.floor, password
         )
         try:
-            return read_cert_rep(answer.message, expected), view
+            return await self.hands.use(own, read_cert_rep, answer.message, expected), view
+        except KeyUnavailable as error:
+            raise UpstreamError(held.upstream, f"an answer that cannot be read: {error}", sent=True) from error
         except ScepError as error:
             # Certificates of a CA's RA change: look again once, and read the same answer again. Nothing is sent twice
             # (MSG-60).
             try:
                 view = await self.upstream.refresh()
-                return read_cert_rep(answer.message, replace(expected, signers=view.signers)), view
-            except (ScepError, UpstreamError):
+                expected = replace(expected, signers=view.signers)
+                return await self.hands.use(own, read_cert_rep, answer.message, expected), view
+            except (ScepError, UpstreamError, KeyUnavailable):
                 reason = f"an answer not believed: {error.reason}"
                 raise self.upstream.disbelieved(answer, reason, self._remedy(error)) from error
 

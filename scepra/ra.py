@@ -22,9 +22,19 @@ from scepra.audit import RECORDED, RECORDED_NAMES, Record
 from scepra.challenge.protocol import ChallengeProvider
 from scepra.config import model
 from scepra.enrolment import ChallengeRefused, Credential, EnrolmentRequest
-from scepra.errors import FailInfo, ProviderError, Refused, RevocationError, ScepError, StoreError, UpstreamError
+from scepra.errors import (
+    FailInfo,
+    KeyUnavailable,
+    ProviderError,
+    Refused,
+    RevocationError,
+    ScepError,
+    StoreError,
+    UpstreamError,
+)
 from scepra.forwarding import Forwarding
 from scepra.judgement import Judgement, judge
+from scepra.keys.hands import opening
 from scepra.policy import Rules
 from scepra.policy.claim import bounds
 from scepra.policy.decision import said_by
@@ -147,17 +157,22 @@ class RegistrationAuthority:
         request = PKIMessage.parse(message)
         with Record(self.name, source, transaction=request.transaction_id) as record:
             try:
-                return await self._serve(request, hashlib.sha256(message).digest(), record)
+                return await self._answer(request, hashlib.sha256(message).digest(), record)
             except Corrupt as error:
                 await self._quarantine(error)
                 raise self._answers.unavailable(record, str(error)) from error
-            except Refused:
-                # Its client cannot poll, which is no reason to refuse what it asks for.
-                raise
-            except ScepError as error:
-                return self._answers.refuse(request, record, (error.reason,), error.fail_info)
-            except (UpstreamError, ProviderError, RevocationError, StoreError) as error:
+            except (UpstreamError, ProviderError, RevocationError, StoreError, KeyUnavailable) as error:
                 raise self._answers.unavailable(record, str(error)) from error
+
+    async def _answer(self, message: PKIMessage, digest_of_message: bytes, record: Record) -> bytes:
+        """The answer to a message, a refusal too, unless there is none now."""
+        try:
+            return await self._serve(message, digest_of_message, record)
+        except (Corrupt, Refused):
+            # A client that cannot poll is no reason to refuse what it asks for.
+            raise
+        except ScepError as error:
+            return await self._answers.refuse(message, record, (error.reason,), error.fail_info)
 
     async def _serve(self, message: PKIMessage, digest_of_message: bytes, record: Record) -> bytes:
         signer, digest = message.verify(self.profile.floor)
@@ -179,7 +194,9 @@ class RegistrationAuthority:
         self, message: PKIMessage, digest_of_message: bytes, signer: Certificate, digest: Digest, record: Record
     ) -> bytes:
         """Answer a PKCSReq or RenewalReq whose signature is verified."""
-        reception = receive(
+        reception = await self.forwarding.hands.use(
+            opening(self.keyring),
+            receive,
             message,
             signer,
             digest,
@@ -193,8 +210,9 @@ class RegistrationAuthority:
         request = self.forwarding.vault.digest(request_identity(self.name, reception.credential, signer, reception.csr))
         found = await self._recall(request, digest_of_message, message, reception)
         if found is not None:
-            return self._answers.tell(message, reception, await self._settled(found), record, reception.csr)
+            return await self._answers.tell(message, reception, await self._settled(found), record, reception.csr)
         self._require_validity()
+        self.forwarding.hands.require((reception.generation.signing.key,))
         judgement = await self._judge(message, reception, record)
         if judgement.credential_id is not None:
             record.challenge = judgement.credential_id
@@ -202,7 +220,7 @@ class RegistrationAuthority:
             self.admission.wrong(self.name, record.source)
         if judgement.refused:
             await self._count_misuse(judgement)
-            return self._answers.refuse(message, record, judgement.reasons, judgement.fail_info, reception)
+            return await self._answers.refuse(message, record, judgement.reasons, judgement.fail_info, reception)
         self.admission.authorised(self.name, record.source)
         obstacle = await self._obstacle() if judgement.hold is None else None
         try:
@@ -229,14 +247,14 @@ class RegistrationAuthority:
             # Somebody has another's challenge, as likely as not (SEC-06, FT-25).
             log.warn("{credential}: {reason}", credential=recorded.credential, reason=recorded.reason)
             reasons = (f"challenge: {recorded.reason}",)
-            return self._answers.refuse(message, record, reasons, FailInfo.BAD_REQUEST, reception)
+            return await self._answers.refuse(message, record, reasons, FailInfo.BAD_REQUEST, reception)
         record.reported += tuple(map(str, recorded.reported))
         if isinstance(recorded, Exceeded):
             exceeded = tuple(map(str, recorded.violations))
             record.rules = {**record.rules, **said_by(recorded.violations)}
-            return self._answers.refuse(message, record, exceeded, FailInfo.BAD_REQUEST, reception)
+            return await self._answers.refuse(message, record, exceeded, FailInfo.BAD_REQUEST, reception)
         after = recorded.transaction if recorded.new else await self._settled(recorded.transaction)
-        return self._answers.tell(message, reception, after, record, reception.csr)
+        return await self._answers.tell(message, reception, after, record, reception.csr)
 
     async def _poll(self, message: PKIMessage, asker: Asker, record: Record) -> bytes:
         """Answer a CertPoll from what is stored: it causes nothing (MSG-40, MSG-42, RA-21)."""
@@ -244,7 +262,7 @@ class RegistrationAuthority:
         found = await self.forwarding.database.read(intents.find, where)
         if found is None:
             raise ScepError("a poll for a transaction that is not known", FailInfo.BAD_CERT_ID)
-        return self._answers.tell(message, asker, found, record)
+        return await self._answers.tell(message, asker, found, record)
 
     # What is stored
 

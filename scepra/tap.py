@@ -104,7 +104,7 @@ def _services(source: Source, config: Config, reactor: Any) -> Iterator[IService
     Raises:
         ConfigError: the store, keys or certificates cannot be used.
     """
-    from scepra.app import assemble, prepare
+    from scepra.app import assemble, prepare, rehearse
     from scepra.workers.endpoint import TCPEndpoint
     from scepra.workers.master import Master
 
@@ -118,5 +118,5 @@ def _services(source: Source, config: Config, reactor: Any) -> Iterator[IService
     except ValueError as error:
         raise ConfigError((Problem(source.file, 0, 0, "listen.scep", str(error)),)) from error
     # What is wrong with keys and certificates is told now, and not by each worker.
-    assemble(config, reactor)
+    rehearse(config, reactor)
     yield Master(endpoints, source.encode(), config.processes, config.shutdown_grace, config.worker_deadline, reactor)

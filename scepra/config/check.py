@@ -19,12 +19,14 @@ from scepra.config.challenge import (
 )
 from scepra.config.document import Path
 from scepra.config.finding import Finding, Sections
+from scepra.config.identity import DualIdentity, IdentityFiles
 from scepra.config.kind import KINDS
 from scepra.config.model import Limits, Listen
 from scepra.config.profile import Profile
 from scepra.config.refusal import suggestion
 from scepra.config.store import Store
 from scepra.config.strength import GUESSABLE, WEAK, strength
+from scepra.config.token import KeyInToken
 from scepra.config.trust import check_certificates, placed
 from scepra.config.upstream import CertificateSigner, EphemeralSigner, Upstream
 from scepra.errors import Refused
@@ -69,10 +71,29 @@ def check(sections: Sections) -> Iterator[Finding]:
     for name, profile in sections.profiles.items():
         yield from _profile(name, profile, sections)
     yield from _paths(sections.profiles)
+    for where, files in _identities(sections):
+        if isinstance(files.key, KeyInToken) and files.key.token not in sections.token_names:
+            yield Finding(
+                (*where, "key", "token"),
+                "no token has this name" + suggestion(files.key.token, sections.token_names),
+            )
     used = {profile.upstream for profile in sections.profiles.values()}
     if sections.complete and used <= set(sections.upstreams):
         for name in sorted(set(sections.upstreams) - used):
             yield Finding(("upstreams", name), "no profile uses this upstream", "warning")
+
+
+def _identities(sections: Sections) -> Iterator[tuple[Path, IdentityFiles]]:
+    """Every certificate and key that is named, and where."""
+    for name, upstream in sections.upstreams.items():
+        if isinstance(upstream.signer, CertificateSigner):
+            yield ("upstreams", name, "signer"), upstream.signer
+    for name, profile in sections.profiles.items():
+        if isinstance(profile.ra, DualIdentity):
+            yield ("profiles", name, "ra"), profile.ra
+        else:
+            yield ("profiles", name, "ra", "signing"), profile.ra.signing
+            yield ("profiles", name, "ra", "encryption"), profile.ra.encryption
 
 
 def _workers(listen: Listen, workers: int | None) -> Iterator[Finding]:

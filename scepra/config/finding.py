@@ -9,6 +9,7 @@ from scepra.config.document import Path
 from scepra.config.model import Limits, Listen
 from scepra.config.profile import Profile
 from scepra.config.store import Store
+from scepra.config.token import Token
 from scepra.config.upstream import Upstream
 
 
@@ -23,15 +24,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """The sections that could be read, all of them if ``complete``; the names of all upstreams and profiles, those that
-    could not be read too."""
+    """The sections that could be read, all of them if ``complete``; the names of all tokens,
+    upstreams and profiles, those that could not be read too."""
 
     listen: Listen | None = None
     workers: int | None = None
     limits: Limits | None = None
     store: Store | None = None
+    tokens: Mapping[str, Token] = field(default_factory=dict)
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    token_names: Collection[str] = ()
     upstream_names: Collection[str] = ()
     profile_names: Collection[str] = ()
     complete: bool = False

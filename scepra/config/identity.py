@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
 from pydantic_core import CoreSchema
 
 from scepra.config.secret import SecretFile
 from scepra.config.section import Section
+from scepra.config.token import KeyInToken
 from scepra.config.value import FilePath
 
 
@@ -20,6 +21,11 @@ class KeyFile(Section):
     passphrase: SecretFile | None = Field(
         default=None, alias="passphrase-file", description="A file with the passphrase of the key's encryption."
     )
+
+    @property
+    def place(self) -> str:
+        """Where the key is, for people."""
+        return str(self.file)
 
     @model_validator(mode="before")
     @classmethod
@@ -32,6 +38,15 @@ class KeyFile(Section):
         return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
+def _where(data: Any) -> str:
+    """Where a key is. These tags must not be keys: they appear in pydantic's locations."""
+    found = "token" in data if isinstance(data, Mapping) else isinstance(data, KeyInToken)
+    return "in a token" if found else "in a file"
+
+
+Key = Annotated[Annotated[KeyFile, Tag("in a file")] | Annotated[KeyInToken, Tag("in a token")], Discriminator(_where)]
+
+
 class IdentityFiles(Section):
     """A certificate and its key."""
 
@@ -39,7 +54,15 @@ class IdentityFiles(Section):
         default=None,
         description="The file of the certificate, PEM or DER; may be absent where the key's file is PKCS#12.",
     )
-    key: KeyFile = Field(description="The private key: the path of its file, or file and passphrase-file.")
+    key: Key = Field(
+        description="The private key: the path of its file, or file and passphrase-file; or token, and label or id."
+    )
+
+    @model_validator(mode="after")
+    def _told(self) -> Self:
+        if self.certificate is None and isinstance(self.key, KeyInToken):
+            raise ValueError("a key in a token needs the file of its certificate (certificate)")
+        return self
 
 
 class DualIdentity(IdentityFiles):

@@ -19,6 +19,7 @@ from scepra.config.model import Config, Limits, Listen, Store, Workers
 from scepra.config.policyfile import read_policy
 from scepra.config.profile import Profile
 from scepra.config.section import Surroundings
+from scepra.config.token import Token
 from scepra.config.upstream import Upstream
 from scepra.errors import ConfigError, Problem
 
@@ -98,8 +99,10 @@ def parse(content: bytes, file: str, surroundings: Surroundings, mode: int = 0o6
             workers=config.workers,
             limits=config.limits,
             store=config.store,
+            tokens=config.tokens,
             upstreams=config.upstreams,
             profiles=config.profiles,
+            token_names=config.tokens,
             upstream_names=config.upstreams,
             profile_names=config.profiles,
             complete=True,
@@ -117,14 +120,16 @@ def parse(content: bytes, file: str, surroundings: Surroundings, mode: int = 0o6
 
 def _readable(data: Mapping[str, object], surroundings: Surroundings) -> Sections:
     """Those sections of refused data that are right by themselves."""
-    upstreams, profiles = data.get("upstreams"), data.get("profiles")
+    tokens, upstreams, profiles = data.get("tokens"), data.get("upstreams"), data.get("profiles")
     return Sections(
         listen=_valid(TypeAdapter(Listen), data.get("listen", {}), surroundings),
         workers=_valid(TypeAdapter(Workers), data.get("workers"), surroundings),
         limits=_valid(TypeAdapter(Limits), data.get("limits", {}), surroundings),
         store=_valid(TypeAdapter(Store), data.get("store", {}), surroundings),
+        tokens=dict(_valid_values(TypeAdapter(Token), tokens, surroundings)),
         upstreams=dict(_valid_values(TypeAdapter(Upstream), upstreams, surroundings)),
         profiles=dict(_valid_values(TypeAdapter(Profile), profiles, surroundings)),
+        token_names=tuple(tokens) if isinstance(tokens, Mapping) else (),
         upstream_names=tuple(upstreams) if isinstance(upstreams, Mapping) else (),
         profile_names=tuple(profiles) if isinstance(profiles, Mapping) else (),
     )

@@ -36,6 +36,7 @@ from scepra.config.secret import Secret
 from scepra.config.section import Section
 from scepra.config.service import DirectoryChallenge, IntuneChallenge, WebhookChallenge
 from scepra.config.store import Retention, Store
+from scepra.config.token import KeyInToken, Token
 from scepra.config.upstream import CertificateSigner, EphemeralSigner, Queue, Upstream
 from scepra.config.value import Count, Distinct, Endpoint, Label, Listed, Network, Octets, Seconds, on_loopback
 
@@ -125,6 +126,9 @@ class Config(Section):
     store: Store = Field(
         default_factory=dict, validate_default=True, description="The database in which transactions are kept."
     )
+    tokens: Mapping[Label, Token] = Field(
+        default_factory=dict, description="The PKCS#11 tokens that keys may be in, by name."
+    )
     upstreams: Annotated[Mapping[Label, Upstream], Field(min_length=1)] = Field(
         description="The SCEP CAs that requests are forwarded to, by name."
     )
@@ -155,6 +159,7 @@ __all__ = [
     "IdentityFiles",
     "IntuneChallenge",
     "KeyFile",
+    "KeyInToken",
     "Legacy",
     "Limits",
     "Listen",
@@ -178,6 +183,7 @@ __all__ = [
     "SplitIdentity",
     "StaticChallenge",
     "Store",
+    "Token",
     "Upstream",
     "WebhookChallenge",
     "singles",

@@ -15,6 +15,7 @@ from scepra.config.model import (
     CertificateSigner,
     DualIdentity,
     IdentityFiles,
+    KeyInToken,
     NdesChallenge,
     Profile,
     SplitIdentity,
@@ -25,6 +26,7 @@ from scepra.errors import ConfigError
 from scepra.keys.certificate import read_certificates
 from scepra.keys.identity import read_identity
 from scepra.keys.lint import lint, validity
+from scepra.keys.token import Tokens
 from scepra.keys.trust import examine_agents, examine_anchors, examine_lists, examine_manufacturers
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Generation, Identity
@@ -49,14 +51,28 @@ def examine(
         offered: the CA certificates of upstreams, by their names, where they were asked for them.
     """
     examination = Examination()
+    tokens = Tokens(sections.tokens)
+    try:
+        return _examine(examination, sections, now, offered, tokens)
+    finally:
+        tokens.leave()
+
+
+def _examine(
+    examination: Examination,
+    sections: Sections,
+    now: datetime,
+    offered: Mapping[str, Collection[Certificate]],
+    tokens: Tokens,
+) -> Examination:
     own: set[Certificate] = set()
     for name, settings in sections.upstreams.items():
-        examination.findings += _signer(("upstreams", name, "signer"), settings, now, own)
+        examination.findings += _signer(("upstreams", name, "signer"), settings, now, own, tokens)
     for name, profile in sections.profiles.items():
         path: Path = ("profiles", name)
         anchors = _anchors(path, profile, now, examination.findings)
         examination.findings += _trusted((*path, "challenge"), profile)
-        generation = _generation((*path, "ra"), profile.ra, examination.findings)
+        generation = _generation((*path, "ra"), profile.ra, tokens, examination.findings)
         if generation is None:
             continue
         examination.generations[name] = generation
@@ -82,12 +98,12 @@ def _anchors(path: Path, profile: Profile, now: datetime, findings: list[Finding
     return anchors
 
 
-def _signer(path: Path, upstream: Upstream, now: datetime, own: set[Certificate]) -> Iterator[Finding]:
+def _signer(path: Path, upstream: Upstream, now: datetime, own: set[Certificate], tokens: Tokens) -> Iterator[Finding]:
     """The RA's certificate for the upstream, which becomes one of the RA's *own*."""
     if not isinstance(upstream.signer, CertificateSigner):
         return
     findings: list[Finding] = []
-    identity = _identity(path, upstream.signer, findings)
+    identity = _identity(path, upstream.signer, tokens, findings)
     yield from findings
     if identity is not None:
         own.add(identity.certificate)
@@ -95,22 +111,27 @@ def _signer(path: Path, upstream: Upstream, now: datetime, own: set[Certificate]
             yield Finding((*path, "certificate"), sentence, severity)
 
 
-def _generation(path: Path, ra: DualIdentity | SplitIdentity, findings: list[Finding]) -> Generation | None:
+def _generation(
+    path: Path, ra: DualIdentity | SplitIdentity, tokens: Tokens, findings: list[Finding]
+) -> Generation | None:
     if isinstance(ra, DualIdentity):
-        both = _identity(path, ra, findings)
+        both = _identity(path, ra, tokens, findings)
         return None if both is None else Generation(both, both)
-    signing = _identity((*path, "signing"), ra.signing, findings)
-    encryption = _identity((*path, "encryption"), ra.encryption, findings)
+    signing = _identity((*path, "signing"), ra.signing, tokens, findings)
+    encryption = _identity((*path, "encryption"), ra.encryption, tokens, findings)
     return None if signing is None or encryption is None else Generation(signing, encryption)
 
 
-def _identity(path: Path, files: IdentityFiles, findings: list[Finding]) -> Identity | None:
+def _identity(path: Path, files: IdentityFiles, tokens: Tokens, findings: list[Finding]) -> Identity | None:
     """An identity, or None and what is wrong with its files."""
     try:
-        return read_identity(files)
+        if isinstance(files.key, KeyInToken) and tokens.get(files.key.token) is None:
+            # That the token is not there, or wrong, has been said where that is read.
+            return None
+        return read_identity(files, tokens)
     except ConfigError as error:
         for problem in error.problems:
-            key = "key" if problem.file == str(files.key.file) else "certificate"
+            key = "key" if problem.file == files.key.place else "certificate"
             findings.append(Finding((*path, key), f"{problem.file} {problem.sentence}"))
         return None
 

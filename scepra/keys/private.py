@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from scepra.config.model import KeyFile
 from scepra.config.private import NotPrivate, read_private
+from scepra.config.token import KeyInToken
 from scepra.errors import Malformed
 from scepra.keys.certificate import parse_certificates, wrong
+from scepra.keys.reference import read_reference
 from scepra.scep import der
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import SoftwareKey
@@ -33,6 +35,20 @@ class KeyContent:
 
     key: SoftwareKey
     certificates: tuple[Certificate, ...]
+
+
+def resolve(key: KeyFile | KeyInToken) -> KeyFile | KeyInToken:
+    """What a file says that names a key in a token, in place of holding one; every other key is itself.
+
+    Raises:
+        ConfigError: the file cannot be read or believed, or names nothing that could be a key.
+    """
+    if isinstance(key, KeyInToken):
+        return key
+    try:
+        return read_reference(read_private(key.file, MAXIMUM)) or key
+    except (NotPrivate, ValueError) as error:
+        raise wrong(key.file, str(error)) from None
 
 
 def read_key(file: KeyFile) -> KeyContent:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
-from scepra.errors import FailInfo, Malformed, ScepError
+from scepra.errors import FailInfo, KeyUnavailable, Malformed, ScepError
 from scepra.scep import der, oid
 from scepra.scep.algorithm import CIPHER_BY_OID, ContentCipher, Digest, Floor, KeyTransport
 from scepra.scep.certificate import Certificate
@@ -96,9 +96,12 @@ class EnvelopedData:
 
         Raises:
             ScepError: it does not open; always the same.
+            KeyUnavailable: the key cannot be used now, whatever the envelope holds.
         """
         try:
             content_key = key.decrypt(recipient.encrypted_key, recipient.transport or KeyTransport.RSA_V15)
+        except KeyUnavailable:
+            raise
         except Exception:
             content_key = b""
         return self._decrypt(content_key)

@@ -26,7 +26,7 @@ OAEP_PADDINGS = {
 
 
 class RAKey(Protocol):
-    """A private key, wherever it lives."""
+    """A private key, wherever it lives. One outside this process raises KeyUnavailable when it cannot be reached."""
 
     @property
     def public(self) -> PublicKeyInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -195,6 +195,8 @@ def house(
     client: HTTPClient | None = None,
     clock: Clock | None = None,
     database: Database | None = None,
+    tokens: Mapping[str, Any] = {},
+    slowly: Callable[..., Awaitable[Any]] = at_once,
     web: HTTPClient | None = None,
     asked: Callable[..., HTTPClient] | None = None,
 ) -> Iterator[House]:
@@ -210,6 +212,8 @@ def house(
         client: the way to it.
         clock: what the RA waits by; it stands still unless the test turns it.
         database: another house's, which stays open.
+        tokens: sections of the configuration for tokens with keys.
+        slowly: calls what may take its time.
         web: the way to whatever else the configuration names by a URL.
         asked: makes the clients for those who are asked about challenges.
     """
@@ -217,6 +221,7 @@ def house(
     data = {
         "upstreams": {"ca": {"url": "http://ca.example/scep", "ca-fingerprint": "file:ca.crt", **upstream}},
         "rates": dict(rates),
+        "tokens": dict(tokens),
         "profiles": {"dev": {key: value for key, value in (PROFILE | dict(profile)).items() if value is not None}},
     }
     file = directory / "scepra.yaml"
@@ -227,7 +232,7 @@ def house(
     known = Upstream("ca", config.upstreams["ca"], clock, now, client=client or StubTreq(ca))
     store = database or Database(in_memory())
     outside = asked if asked is not None else (lambda url, limits: web) if web is not None else None
-    ground = Ground(store, VAULT, clock, now, at_once, outside=outside)
+    ground = Ground(store, VAULT, clock, now, slowly, outside=outside)
     made = build(config, {"ca": known}, ground)
     routes = made.routes
     authority = routes.resolve(("scep",))
@@ -239,6 +244,7 @@ def house(
         yield built
     finally:
         globalLogPublisher.removeObserver(built.events.append)
+        made.tokens.leave()
         for each in built.annexes if database else (*built.annexes, store):
             each.close()
 
