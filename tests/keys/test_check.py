@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from scepra.keys.check import Examination, examine
+from scepra.keys.module import Module
+from scepra.keys.token import TokenKey
 from scepra.scep.certificate import Certificate
 from tests.config.sample import PIN, altered, reading
 from tests.keys.material import NOW, ca_certificate, certificate, key, key_file, pem, write_private
+from tests.rig.softhsm import SoftToken, module, new_token
 
 
 @pytest.fixture
@@ -133,3 +137,57 @@ def test_whom_ndes_is_believed_by(directory: Path, challenge: str, where: str) -
         asked = challenge.replace("NDES", ndes).replace("OTHER", static)
         place = f"profiles.wifi.challenge{where}.trust: error: {directory / file}"
         assert said(directory, (RA, SPLIT), (static, asked)) == [f"{place} {each}" for each in found]
+
+
+IN_TOKEN = "{certificate: ra.crt, key: {token: hsm, label: LABEL}}"
+
+
+@pytest.fixture
+def soft(directory: Path) -> Iterator[SoftToken]:
+    """A token with the RA's key, and its PIN in a file."""
+    made = new_token([(directory / "ra.key", "ra", "01")])
+    made.settings(directory / "pin")
+    yield made
+    made.remove()
+
+
+def token_said(directory: Path, soft: SoftToken, label: str = "ra", library: str | None = None) -> list[str]:
+    """What is said of a configuration whose key is in the token."""
+    settings = f"module: {library or module()}, token-label: {soft.label}, pin-file: pin, timeout: 30s"
+    changes = ("upstreams:", f"tokens: {{hsm: {{{settings}}}}}\nupstreams:"), (RA, IN_TOKEN.replace("LABEL", label))
+    return [line for line in said(directory, *changes) if "warning" not in line]
+
+
+@pytest.mark.proves("AC-133")
+def test_keys_in_tokens(directory: Path, soft: SoftToken) -> None:
+    """A key in a token is looked for; what is wrong with it, or with the token, is said at the key, and nothing stays
+    open."""
+    assert token_said(directory, soft) == []
+    assert Module._loaded[module()].sessions == {}
+    (found,) = token_said(directory, soft, "absent")
+    assert found == "profiles.wifi.ra.key: error: token hsm holds no private key with label absent"
+    soft.add(directory / "other.key", "other", "02")
+    (found,) = token_said(directory, soft, "other")
+    assert found.endswith("ra.crt holds a certificate that is not for the key in token hsm")
+    soft.unplug()
+    (found,) = token_said(directory, soft)
+    assert found == "profiles.wifi.ra.key: error: token hsm failed (NoSuchToken)"
+    soft.plug()
+    (found,) = token_said(directory, soft, library="/nonexistent.so")
+    assert found == "profiles.wifi.ra.key: error: token hsm has a module that cannot be loaded, /nonexistent.so"
+    write_private(directory / "pin", b"wrong")
+    (found,) = token_said(directory, soft)
+    assert found == "profiles.wifi.ra.key: error: token hsm refuses the PIN from the file pin (PinIncorrect)"
+
+
+def test_a_file_that_names_a_key_in_a_token(directory: Path, soft: SoftToken) -> None:
+    """A key's file may name a key in a token instead."""
+    write_private(directory / "ra.ref", b"token: hsm\nlabel: ra\n")
+    settings = f"module: {module()}, token-label: {soft.label}, pin-file: pin, timeout: 30s"
+    tokens = ("upstreams:", f"tokens: {{hsm: {{{settings}}}}}\nupstreams:")
+    found = examined(directory, tokens, ("key: ra.key", "key: ra.ref"))
+    assert isinstance(found.generations["wifi"].signing.key, TokenKey)
+    (line,) = [each for each in said(directory, ("key: ra.key", "key: ra.ref")) if "warning" not in each]
+    assert line.endswith("ra.ref names the token hsm, which the configuration has not")
+    text = altered(("upstreams:", "tokens: {hsm: {module: 1}}\nupstreams:"), (RA, IN_TOKEN))
+    assert examine(reading(text, directory).sections, NOW).generations == {}

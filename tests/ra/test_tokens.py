@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from scepra.keys.hands import WAITING, Hands
+from scepra.errors import KeyUnavailable
+from scepra.keys.hands import AT_ONCE, WAITING, Hands
 from scepra.keys.token import TokenKey
 from scepra.scep.identity import SoftwareKey
 from scepra.scep.message import PKIStatus
@@ -18,7 +19,7 @@ from scepra.store import tables
 from tests.keys.material import key
 from tests.ra.test_refusals import UNIFORM, masked
 from tests.rig.denial import denials
-from tests.rig.device import granted, post, request, sound
+from tests.rig.device import granted, pki_status, post, request, sound
 from tests.rig.house import House, house, lab_state, run
 from tests.rig.softhsm import SoftToken, new_token
 
@@ -171,7 +172,7 @@ def test_the_upstream_s_signer_in_a_token(lab: Path, soft: SoftToken, clock: Clo
         soft.unplug()
         forge = sound(built)
         answer = post(built, forge.message())
-        assert answer.read(forge).status is PKIStatus.PENDING if hasattr(answer, "read") else answer.status == 200
+        assert pki_status(built, answer) is PKIStatus.PENDING
         assert len(built.state.authority.issued) == issued
         soft.plug()
         built.reconcile(120)
@@ -181,15 +182,32 @@ def test_the_upstream_s_signer_in_a_token(lab: Path, soft: SoftToken, clock: Clo
         assert {row.state for row in built.rows(tables.transactions)} == {"issued"}
 
 
-def test_hands() -> None:
-    """Functions with keys in memory are called at once; those with keys in a token elsewhere, a few at a time."""
-    where: list[int] = []
+def test_keys_in_memory_are_used_at_once() -> None:
+    """A function whose keys are all in memory is called where it stands."""
 
-    async def slowly(function: Any, *arguments: Any) -> Any:
-        where.append(get_ident())
-        return function(*arguments)
+    async def never(function: Any) -> Any:
+        raise AssertionError
 
-    hands = Hands(slowly)
-    assert run(hands.use((SoftwareKey(key()),), lambda: "at once")) == "at once"
-    assert not where
-    assert WAITING > 0
+    assert run(Hands(never).use((SoftwareKey(key()),), lambda: "at once")) == "at once"
+
+
+@pytest.mark.proves("FT-54", "FT-56")
+def test_keys_in_tokens_are_used_elsewhere(housed: House) -> None:
+    """A function with a key in a token runs away from the reactor's thread, a few at a time; so many wait, and the
+    rest come again."""
+    begun: list[Deferred[None]] = []
+
+    async def slowly(function: Any) -> Any:
+        begun.append(Deferred())
+        await begun[-1]
+        return function()
+
+    hands, results = Hands(slowly), []
+    for number in range(AT_ONCE + WAITING):
+        Deferred.fromCoroutine(hands.use(tokens_of(housed), lambda number=number: number)).addCallback(results.append)
+    assert (len(begun), results) == (AT_ONCE, [])
+    with pytest.raises(KeyUnavailable, match="too many wait for it"):
+        run(hands.use(tokens_of(housed), lambda: None))
+    for each in begun:
+        each.callback(None)
+    assert results == list(range(AT_ONCE + WAITING))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,8 +39,11 @@ from scepra.store.vault import Vault
 from scepra.transaction import Transaction
 from scepra.upstream.client import Upstream, utc_now
 from scepra.web.resource import ScepResource
+from tests.rig.softhsm import SoftToken, new_token
 
 T = TypeVar("T")
+KEYS = os.environ.get("SCEPRA_KEYS", "")
+"""Where the RA keys of houses are: in files, or ("hsm") in a token of SoftHSM, for the same tests once more."""
 VAULT = Vault((Fernet.generate_key(),))
 RA_URL = "http://ra.example/scep"
 PROFILE: dict[str, Any] = {
@@ -183,6 +187,19 @@ def lab_state(directory: Path) -> LabState:
     return LabState.load_or_create(directory)
 
 
+def kept_in_token(directory: Path, profile: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sections for tokens, and the keys of a profile, whose RA has its key in a token."""
+    token = _token(directory / "ra.key")
+    ra = {"certificate": "ra.crt", "key": {"token": "hsm", "label": "ra"}}
+    return {"hsm": token.settings(directory / "hsm.pin")}, {**profile, "ra": ra}
+
+
+@cache
+def _token(key: Path) -> SoftToken:
+    """A token with the lab's RA key, made once."""
+    return new_token([(key, "ra", "01")])
+
+
 @contextmanager
 def house(
     directory: Path,
@@ -218,6 +235,8 @@ def house(
         asked: makes the clients for those who are asked about challenges.
     """
     state = lab_state(directory)
+    if KEYS == "hsm" and not tokens and "ra" not in profile:
+        tokens, profile = kept_in_token(directory, dict(profile))
     data = {
         "upstreams": {"ca": {"url": "http://ca.example/scep", "ca-fingerprint": "file:ca.crt", **upstream}},
         "rates": dict(rates),
