@@ -1,7 +1,8 @@
-"""An RA whose key is in a token, from outside: the token is unplugged and plugged in again, and processes die (FT-56)."""
+"""An RA whose key is in a token, from outside: the token goes and comes back, and processes die (FT-56)."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_a_token_is_unplugged_and_plugged_in_again(workers: int, rigs: Rigs, sof
     soft.unplug()
     device = rig.device("meanwhile.example")
     for _ in range(4 * workers):
-        assert is_turned_away(device.ask())
+        assert is_turned_away(device.enrol())
     assert rig.ra.get("GetCACert")[0] == 200
     assert rig.ra.get("GetCACaps")[0] == 200
     soft.plug()
@@ -60,11 +61,11 @@ def test_processes_begin_while_the_token_is_away(rigs: Rigs, soft: SoftToken, tm
     soft.unplug()
     rig.ra.start(START)
     device = rig.device("meanwhile.example")
-    assert is_turned_away(device.ask())
+    assert is_turned_away(device.enrol())
     before = set(rig.ra.workers)
-    rig.ra.kill([min(before)])
+    rig.ra.signal(signal.SIGKILL, [min(before)])
     wait_until(lambda: len(rig.ra.workers) == 2 and set(rig.ra.workers) != before, "another worker", 60)
-    assert is_turned_away(device.ask())
+    assert is_turned_away(device.enrol())
     soft.plug()
     has_one(rig, device, rig.device("after.example"))
 

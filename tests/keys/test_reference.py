@@ -42,7 +42,7 @@ def test_what_is_none(content: bytes) -> None:
 )
 def test_what_should_be_one(content: bytes) -> None:
     """What begins as one and is none is an error, which quotes nothing."""
-    with pytest.raises(ValueError, match="^names no key in a token that could be understood"):
+    with pytest.raises(ValueError, match=r"^names no key in a token that could be understood"):
         read_reference(content)
 
 
