@@ -10,7 +10,6 @@ from scepra import bag
 from scepra.audit import Record
 from scepra.config import model
 from scepra.errors import FailInfo, Refused, ScepError
-from scepra.forwarding import Forwarding
 from scepra.reception import Asker
 from scepra.scep import cms
 from scepra.scep.algorithm import DIGEST_BY_OID, Digest
@@ -20,6 +19,8 @@ from scepra.scep.identity import Identities
 from scepra.scep.message import Answer, PKIMessage, PKIStatus, build_cert_rep, seal_answer
 from scepra.store.rows import Corrupt
 from scepra.transaction import State, Transaction
+from scepra.upstream.view import UpstreamView
+from scepra.ways import Ways
 
 _OUTCOMES = {State.ISSUED: "issued", State.REFUSED: "refused", State.HELD: "held"}
 
@@ -28,12 +29,12 @@ _OUTCOMES = {State.ISSUED: "issued", State.REFUSED: "refused", State.HELD: "held
 class Answering:
     """Writes the answers of one profile.
 
-    ``profile`` says how, ``identities`` sign, ``forwarding`` leads to what is stored and to the CA's certificates.
+    ``profile`` says how, ``identities`` sign, ``ways`` lead to what is stored and to the CAs' certificates.
     """
 
     profile: model.Profile
     identities: Identities
-    forwarding: Forwarding
+    ways: Ways
 
     async def tell(
         self,
@@ -70,12 +71,12 @@ class Answering:
         record.serial, record.certificate = f"{issued.serial:x}", issued.fingerprint()
         password = None
         if not asker.signer.public_key.encrypts:
-            password = (csr or self.forwarding.request(transaction)).challenge_password
+            password = (csr or self.ways.first.request(transaction)).challenge_password
         envelope = seal_answer(
             cms.degenerate(
                 [
                     issued.der,
-                    *(item.der for item in bag.accompanying(self.profile.reply, issued, self.forwarding.upstream.view)),
+                    *(item.der for item in bag.accompanying(self.profile.reply, issued, self._views)),
                 ]
             ),
             asker.signer,
@@ -87,8 +88,8 @@ class Answering:
     def unavailable(self, record: Record, reason: str) -> Refused:
         """A bare 503: nothing is decided, and the client may come again."""
         record.outcome, record.reasons = "unavailable", (reason,)
-        # The CA may have said that it takes longer (FT-09).
-        pause = max(self.forwarding.settings.retry_after, self.forwarding.upstream.breaker.remaining)
+        # The CA may have said that it takes longer (FT-09); of several, one that is back is enough.
+        pause = min(max(each.settings.retry_after, each.upstream.breaker.remaining) for each in self.ways.all)
         # Spread, so that clients that were turned away together do not come back together.
         spread = pause * random.uniform(1, 1.5)  # noqa: S311 - no secret hangs on it
         return Refused(reason, 503, retry_after=math.ceil(spread))
@@ -115,14 +116,24 @@ class Answering:
             digest = Digest.SHA256  # nothing is signed with ECDSA and MD5
         empty = self.profile.reply.empty_content == "present"
         signing = generation.signing
-        return await self.forwarding.hands.use(
+        return await self.ways.first.hands.use(
             (signing.key,), build_cert_rep, message, answer, signing, digest, empty_content=empty
         )
 
+    @property
+    def _views(self) -> tuple[UpstreamView, ...]:
+        """What is known of the CAs."""
+        return tuple(view for each in self.ways.all if (view := each.upstream.view) is not None)
+
     def bag(self) -> bytes:
-        """The certs-only message of GetCACert."""
-        view = self.forwarding.upstream.view
-        if view is None:
-            raise Refused(f"the certificates of upstream {self.profile.upstream} are not known yet", 502, retry_after=5)
-        served = bag.ca_certificates(self.profile.ca_certificates, self.identities.keyring.current, view)
+        """The certs-only message of GetCACert.
+
+        Raises:
+            Refused: status 502, no CA's certificates are known yet.
+        """
+        views = self._views
+        if not views:
+            names = " and ".join(self.profile.upstream_names)
+            raise Refused(f"the certificates of upstream {names} are not known yet", 502, retry_after=5)
+        served = bag.ca_certificates(self.profile.ca_certificates, self.identities.keyring.current, views)
         return cms.degenerate(item.der for item in served)

@@ -22,6 +22,7 @@ from scepra.config import model
 from scepra.construction import build, read_noting
 from scepra.errors import ConfigError, Problem, StoreError
 from scepra.ground import Ground
+from scepra.health import Checkup
 from scepra.housekeeper import Housekeeper
 from scepra.keys.token import Tokens
 from scepra.ndes.broker import brokers
@@ -34,8 +35,10 @@ from scepra.store.engine import create_engine, create_file
 from scepra.store.schema import Migration, Newer
 from scepra.store.vault import read_vault
 from scepra.upstream.client import Upstream, utc_now
+from scepra.watch import Watch
 from scepra.web.admin.challenges import ChallengesAPI
 from scepra.web.admin.giver import Giver
+from scepra.web.admin.metrics import MetricsPage
 from scepra.web.admin.ndes import NdesPages
 from scepra.web.admin.resource import AdminResource
 from scepra.web.admin.route import Registry
@@ -156,15 +159,17 @@ def assemble(
     for lists in built.lists:
         lists.setServiceParent(service)
     for forwarding in built.forwardings.values():
-        Reconciler(forwarding).setServiceParent(service)
+        Reconciler(forwarding, built.equal(forwarding.upstream.name)).setServiceParent(service)
+        Checkup(forwarding).setServiceParent(service)
     for broker in brokers(settings.profiles, database, vault, built.owner, now, reactor):
         broker.setServiceParent(service)
     if built.notified:
         Notifier(database, vault, built.notified, built.owner, now, reactor).setServiceParent(service)
     ShadowSummary(built.shadows, reactor).setServiceParent(service)
-    Housekeeper(database, settings.store.retention, built.identities, built.owner, now, reactor).setServiceParent(
-        service
-    )
+    identities = tuple(built.identities.values())
+    Housekeeper(database, settings.store.retention, identities, built.owner, now, reactor).setServiceParent(service)
+    watch = Watch(database, built.identities, built.forwardings, built.owner, now, reactor)
+    watch.setServiceParent(service)
     if sockets is None:
         ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.scep]
     else:
@@ -179,12 +184,13 @@ def _administration(settings: model.Config, ground: Ground) -> IService:
     """The listener of the administration."""
     giver = Giver(settings.profiles, ground.database, ground.vault, ground.now, ground.pause)
     thumbprints = {
-        name: settings.upstreams[profile.upstream].ca_fingerprint[0].sha256
+        name: settings.upstreams[profile.upstream_names[0]].ca_fingerprint[0].sha256
         for name, profile in settings.profiles.items()
     }
     routes = (
         *ChallengesAPI(giver, ground.database, ground.now).routes,
         *NdesPages(giver, thumbprints).routes,
+        *MetricsPage(ground.database).routes,
     )
     resource = AdminResource(Registry(routes), partial(_find_token, ground), ground.now)
     reactor = cast(Reactor, ground.reactor)

@@ -37,6 +37,7 @@ from scepra.store.owner import new_owner
 from scepra.trust import Trust, anchor_files
 from scepra.upstream.client import Upstream
 from scepra.upstream.signer import EphemeralSelfSigned, RACertificate, UpstreamSigner
+from scepra.ways import Ways
 from scepra.web.routes import Route, Routes
 
 log = Logger()
@@ -50,19 +51,24 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The authorities of all profiles and where they are served; the ways to the CAs, by their names; the identities of
-    all profiles; the name of this process in leases; the revocation lists that are kept; the providers that want
-    notices, by the names of their profiles and their kinds; the policies that are tried beside the enforced ones; the
-    tokens with keys."""
+    """The authorities of all profiles and where they are served; their ways to the CAs, by their names; all ways to the
+    CAs, by those names; the identities of all profiles, by their names; the name of this process in leases; the
+    revocation lists that are kept; the providers that want notices, by the names of their profiles and their kinds; the
+    policies that are tried beside the enforced ones; the tokens with keys."""
 
     routes: Routes
+    ways: Mapping[str, Ways]
     forwardings: Mapping[str, Forwarding]
-    identities: tuple[Identities, ...]
+    identities: Mapping[str, Identities]
     owner: str
     lists: tuple[RevocationLists, ...]
     notified: Mapping[tuple[str, str], Notified]
     shadows: tuple[Shadow, ...]
     tokens: Tokens
+
+    def equal(self, upstream: str) -> dict[str, tuple[Forwarding, ...]]:
+        """The ways to the CAs that are equal to one, by the names of the profiles for which they are."""
+        return {name: ways.equal(upstream) for name, ways in self.ways.items()}
 
 
 def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Ground, processes: int = 1) -> Built:
@@ -127,7 +133,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
             {
                 served: _rules(profile, policy.build_issued(profile.policy, each.tolerate))
                 for served, profile in settings.profiles.items()
-                if profile.upstream == name
+                if name in profile.upstream_names
             },
             every,
             ground.database,
@@ -138,12 +144,13 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
             {
                 served: _rules(profile, policy.build(profile.policy))
                 for served, profile in settings.profiles.items()
-                if profile.upstream == name
+                if name in profile.upstream_names
             },
             hands,
         )
         for name, each in settings.upstreams.items()
     }
+    ways = {name: Ways.of(profile, forwardings) for name, profile in settings.profiles.items()}
     admission = Admission(settings.rates, ground.reactor.seconds, processes)
     routes = Routes(
         Route(
@@ -151,7 +158,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
                 profile,
                 identities[name],
                 combined(profile.challenge, providers[name] or ()),
-                forwardings[profile.upstream],
+                ways[name],
                 admission,
                 ground,
                 trust,
@@ -170,14 +177,14 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
         if isinstance(each, Notified)
     }
     lists, tried = tuple(trust.lists.values()), tuple(shadows.values())
-    return Built(routes, forwardings, every, owner, lists, notified, tried, tokens)
+    return Built(routes, ways, forwardings, identities, owner, lists, notified, tried, tokens)
 
 
 def _authority(
     profile: model.Profile,
     identities: Identities,
     provider: ChallengeProvider,
-    forwarding: Forwarding,
+    ways: Ways,
     admission: Admission,
     ground: Ground,
     trust: Trust,
@@ -194,7 +201,7 @@ def _authority(
         _rules(profile, policy.build(profile.policy)),
         policy.version(profile.policy),
         trust.renewal(name, renewal) if renewal is not None else None,
-        forwarding,
+        ways,
         admission,
         ground.pause,
         trust.agents(profile.on_behalf),
@@ -224,13 +231,13 @@ def _longest(settings: model.Config, upstream: str) -> float:
         patience
         for profile in settings.profiles.values()
         for rule in profile.policy
-        if profile.upstream == upstream and (patience := rule.patience) is not None
+        if upstream in profile.upstream_names and (patience := rule.patience) is not None
     ]
     holds += [
         each.hold_expires
         for profile in settings.profiles.values()
         for each in model.singles(profile.challenge)
-        if profile.upstream == upstream and isinstance(each, model.WebhookChallenge)
+        if upstream in profile.upstream_names and isinstance(each, model.WebhookChallenge)
     ]
     return settings.upstreams[upstream].queue.give_up_after + max(holds, default=0.0)
 

@@ -37,7 +37,7 @@ from scepra.store.outcomes import Outcome
 from scepra.store.rows import Corrupt
 from scepra.store.vault import Vault
 from scepra.transaction import Event, State, Transaction
-from scepra.upstream.client import Upstream
+from scepra.upstream.client import Answer, Upstream
 from scepra.upstream.signer import UpstreamSigner
 from scepra.upstream.view import UpstreamView
 
@@ -93,6 +93,19 @@ class Forwarding:
         """
         now = self.now()
         return await self.database.write(leases.claim, transaction, fence, self.owner, now, now + self.lease)
+
+    async def take_over(self, transaction: Transaction) -> Transaction | None:
+        """Take up what certainly was not sent to another CA, to be sent to this one; None if somebody was faster.
+
+        Raises:
+            Corrupt: its row cannot be used.
+            StoreError: the database does not answer.
+        """
+        now = self.now()
+        fence = await self.database.write(
+            leases.move, transaction.id, transaction.fence, transaction.upstream, self.upstream.name, now
+        )
+        return None if fence is None else await self.claim(transaction.id, fence)
 
     async def resume(self, held: Transaction, begun: float, record: Record) -> Transaction:
         """As :meth:`advance`, for a transaction that comes from the store.
@@ -219,10 +232,7 @@ class Forwarding:
             raise ScepError("the upstream's key only signs, and there is no challenge to encrypt with (RA-19)")
         content = csr.der
         if kind is MessageType.CERT_POLL:
-            authority = view.issuers[0]
-            by_issuer = settings.poll_issuer == "ca-issuer"
-            issuer = authority.issuer_der if by_issuer else authority.subject_der
-            content = issuer_and_subject(issuer, csr.subject.der)
+            content = self.poll_content(view, csr.subject.der)
         nonce = new_nonce()
         own = (errand.identity.key,)
         try:
@@ -247,20 +257,37 @@ class Forwarding:
         expected = Expectation(
             held.upstream_transaction, nonce, view.signers, errand.identity.key, settings.floor, password
         )
+        return await self.read(answer, expected, view)
+
+    def poll_content(self, view: UpstreamView, subject_der: bytes) -> bytes:
+        """What a CertPoll for a subject holds."""
+        authority = view.issuers[0]
+        by_issuer = self.settings.poll_issuer == "ca-issuer"
+        return issuer_and_subject(authority.issuer_der if by_issuer else authority.subject_der, subject_der)
+
+    async def read(self, answer: Answer, expected: Expectation, view: UpstreamView) -> tuple[CertRep, UpstreamView]:
+        """An answer, with the view that it was believed under.
+
+        Raises:
+            UpstreamError: it cannot be believed.
+        """
+        own = (expected.key,)
         try:
-            return await self.hands.use(own, read_cert_rep, answer.message, expected), view
+            rep = await self.hands.use(own, read_cert_rep, answer.message, expected)
         except KeyUnavailable as error:
-            raise UpstreamError(held.upstream, f"an answer that cannot be read: {error}", sent=True) from error
+            raise UpstreamError(self.upstream.name, f"an answer that cannot be read: {error}", sent=True) from error
         except ScepError as error:
             # Certificates of a CA's RA change: look again once, and read the same answer again. Nothing is sent twice
             # (MSG-60).
             try:
                 view = await self.upstream.refresh()
                 expected = replace(expected, signers=view.signers)
-                return await self.hands.use(own, read_cert_rep, answer.message, expected), view
+                rep = await self.hands.use(own, read_cert_rep, answer.message, expected)
             except (ScepError, UpstreamError, KeyUnavailable):
                 reason = f"an answer not believed: {error.reason}"
                 raise self.upstream.disbelieved(answer, reason, self._remedy(error)) from error
+        self.upstream.believed()
+        return rep, view
 
     def _remedy(self, error: ScepError) -> str:
         """What somebody has to decide about a CA whose answers are refused for their algorithms (RA-18)."""

@@ -53,7 +53,7 @@ from scepra.store.holding import Room
 from scepra.store.intents import Exceeded, Full, Recorded, Taken
 from scepra.store.rows import Corrupt
 from scepra.transaction import State, Transaction, request_identity, route
-from scepra.upstream.client import Upstream
+from scepra.ways import Choice, Group, Ways
 
 # How often to look whether another request, or another process, has finished what is under way, in seconds.
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 0.5
@@ -65,7 +65,7 @@ class RegistrationAuthority:
     """One profile at work.
 
     ``profile`` is its configuration; ``identities`` its own; ``provider``, ``rules`` and ``renewal`` who may have
-    what; ``forwarding`` the way to its CA, and to what is stored; ``pause`` waits for so many seconds. ``agents`` sign
+    what; ``ways`` lead to its CAs, and to what is stored; ``pause`` waits for so many seconds. ``agents`` sign
     for others, certificates of ``manufacturers`` for their devices; ``revocation`` tells of one that is to be renewed;
     ``shadow`` is the policy that is tried beside the enforced one.
     """
@@ -77,7 +77,7 @@ class RegistrationAuthority:
     rules: Rules
     policy_version: str
     renewal: RenewalRules | None
-    forwarding: Forwarding
+    ways: Ways
     admission: Admission
     pause: Callable[[float], Awaitable[object]]
     agents: Agents = NO_AGENTS
@@ -91,9 +91,9 @@ class RegistrationAuthority:
         return self.identities.keyring
 
     @property
-    def upstream(self) -> Upstream:
-        """The CA."""
-        return self.forwarding.upstream
+    def forwarding(self) -> Forwarding:
+        """The way to its most usual CA, and to what is stored."""
+        return self.ways.first
 
     @property
     def _static(self) -> bool:
@@ -102,7 +102,7 @@ class RegistrationAuthority:
 
     @property
     def _answers(self) -> Answering:
-        return Answering(self.profile, self.identities, self.forwarding)
+        return Answering(self.profile, self.identities, self.ways)
 
     def now(self) -> datetime:
         """The time of day, UTC."""
@@ -184,9 +184,9 @@ class RegistrationAuthority:
             return await self._poll(message, asker, record)
         if message.message_type not in (MessageType.PKCS_REQ, MessageType.RENEWAL_REQ):
             raise ScepError("queries are not served by this profile")
-        if not self.profile.polling and self.upstream.turns.full(self.name):
+        if not self.profile.polling and self.ways.full(self.name):
             # Whatever it holds, most likely it would be turned away in the end: so it is before it costs anything.
-            raise self.upstream.turns.too_many()
+            raise self.forwarding.upstream.turns.too_many()
         with self.admission.opening(self.name, record.source, static=self._static):
             return await self._enrol(message, digest_of_message, signer, digest, record)
 
@@ -213,7 +213,9 @@ class RegistrationAuthority:
             return await self._answers.tell(message, reception, await self._settled(found), record, reception.csr)
         self._require_validity()
         self.forwarding.hands.require((reception.generation.signing.key,))
-        judgement = await self._judge(message, reception, record)
+        asked = self._asked(message, reception, record)
+        group = self.ways.group(asked)
+        judgement = await self._judge(asked, group, record)
         if judgement.credential_id is not None:
             record.challenge = judgement.credential_id
         if isinstance(judgement.verdict, ChallengeRefused):
@@ -222,11 +224,11 @@ class RegistrationAuthority:
             await self._count_misuse(judgement)
             return await self._answers.refuse(message, record, judgement.reasons, judgement.fail_info, reception)
         self.admission.authorised(self.name, record.source)
-        obstacle = await self._obstacle() if judgement.hold is None else None
+        choice = await self._choose(group) if judgement.hold is None else Choice(group.first())
         try:
             entry = Entry(
                 self.name,
-                self.profile.upstream,
+                choice.forwarding,
                 message,
                 digest_of_message,
                 request,
@@ -235,12 +237,14 @@ class RegistrationAuthority:
                 self.policy_version,
                 bounds(self.rules),
                 self._room(record.source),
-                obstacle,
+                choice.obstacle,
             )
             recorded = await self._begin(entry, record)
         finally:
-            if judgement.hold is None and obstacle is None:
-                self.upstream.turns.end()
+            if judgement.hold is None and choice.obstacle is None:
+                choice.forwarding.upstream.turns.end()
+        if isinstance(recorded, Recorded) and recorded.new and choice.obstacle is None:
+            recorded = await self._elsewhere(group, recorded, record)
         if isinstance(recorded, Full):
             raise self.admission.refusal("held", recorded.reason, record.source)
         if isinstance(recorded, Taken):
@@ -293,38 +297,16 @@ class RegistrationAuthority:
         latest: Transaction | None = await self.forwarding.database.read(intents.get, found.id)
         return found if latest is None else latest
 
-    async def _obstacle(self) -> UpstreamError | None:
-        """Why the request cannot be sent now, if it cannot; if it can, it has its turn from now on.
+    async def _choose(self, group: Group) -> Choice:
+        """The CA that a request goes to; if it can be sent now, it has its turn from now on.
 
         Raises:
             UpstreamError: not sent; it would have to wait, and its client cannot poll: nothing is consumed (DR-15).
         """
-        try:
-            await self._turn()
-        except UpstreamError as error:
-            if not self.profile.polling:
-                raise
-            return error
-        return None
-
-    async def _turn(self) -> None:
-        """Have a turn to ask the CA, perhaps after a moment.
-
-        Raises:
-            UpstreamError: not sent; there is none, or the CA does not answer.
-        """
-        upstream = self.upstream
-        if upstream.turns.busy and upstream.breaker.trying:
-            # What is under way there may take long to be given up.
-            raise upstream.unavailable
-        await upstream.turns.take(self.name)
-        try:
-            if not upstream.breaker.admits():
-                raise upstream.unavailable
-            await upstream.current()
-        except BaseException:
-            upstream.turns.end()
-            raise
+        choice = await group.choose(self.name)
+        if choice.obstacle is not None and not self.profile.polling:
+            raise choice.obstacle
+        return choice
 
     def _room(self, source: str) -> Room:
         held = self.profile.held
@@ -332,9 +314,9 @@ class RegistrationAuthority:
 
     async def _begin(self, entry: Entry, record: Record) -> Recorded | Taken | Full | Exceeded:
         """Record a request, and send it if it can be sent now; the transaction is then as it is afterwards."""
-        csr, begun = entry.reception.csr, self.forwarding.reactor.seconds()
-        signing = await self.forwarding.signer.identity(csr.subject.der, self.now())
-        intent = build_intent(entry, signing, self.forwarding, record)
+        csr, begun, forwarding = entry.reception.csr, self.forwarding.reactor.seconds(), entry.forwarding
+        signing = await forwarding.signer.identity(csr.subject.der, self.now())
+        intent = build_intent(entry, signing, record)
         recorded = await self.forwarding.database.write(intents.record, intent, intent.values["received"])
         if not isinstance(recorded, Recorded):
             return recorded
@@ -346,11 +328,29 @@ class RegistrationAuthority:
         if transaction.state is not State.SENDING:
             return recorded
         try:
-            after = await self.forwarding.advance(transaction, csr, signing.identity, begun, record)
+            after = await forwarding.advance(transaction, csr, signing.identity, begun, record)
         except StoreError as error:
             # What the CA did cannot be written, so nobody is told of it; it will be asked again (FT-31, I5).
             log.error("transaction {id} waits: {error}", id=transaction.id, error=error.reason)
             return recorded
+        return replace(recorded, transaction=after)
+
+    async def _elsewhere(self, group: Group, recorded: Recorded, record: Record) -> Recorded:
+        """What a new request comes to at an equal CA, where its own could not be reached in the end (FT-01)."""
+        choice = await group.elsewhere(self.name, recorded.transaction)
+        if choice is None:
+            return recorded
+        forwarding, begun = choice.forwarding, self.forwarding.reactor.seconds()
+        try:
+            held = await forwarding.take_over(recorded.transaction)
+            if held is None:
+                return recorded
+            after = await forwarding.resume(held, begun, record)
+        except StoreError as error:
+            log.error("transaction {id} waits: {error}", id=recorded.transaction.id, error=error.reason)
+            return recorded
+        finally:
+            forwarding.upstream.turns.end()
         return replace(recorded, transaction=after)
 
     async def _count_misuse(self, judgement: Judgement) -> None:
@@ -376,8 +376,9 @@ class RegistrationAuthority:
         if not self.keyring.valid_at(self.now()):
             raise StoreError("the RA's own certificate is not valid now: it has expired, or the clock is wrong")
 
-    async def _judge(self, message: PKIMessage, reception: Reception, record: Record) -> Judgement:
-        request = EnrolmentRequest(
+    def _asked(self, message: PKIMessage, reception: Reception, record: Record) -> EnrolmentRequest:
+        """What is judged, and decides where it goes."""
+        return EnrolmentRequest(
             self.name,
             reception.credential,
             reception.message_type,
@@ -388,10 +389,11 @@ class RegistrationAuthority:
             self.now(),
             reception.digest,
         )
+
+    async def _judge(self, request: EnrolmentRequest, group: Group, record: Record) -> Judgement:
         provenance = Provenance()
-        if reception.credential is Credential.RENEWAL:
-            provenance = await self._provenance(reception.signer)
-        repeats = self.forwarding.settings.authorisation == "challenge"
+        if request.credential is Credential.RENEWAL:
+            provenance = await self._provenance(request.signer)
         judgement = await judge(
             request,
             provenance,
@@ -399,7 +401,7 @@ class RegistrationAuthority:
             self.rules,
             self.renewal,
             self.agents,
-            challenge_goes_north=repeats,
+            challenge_goes_north=group.authorisation == "challenge",
         )
         record.policy, record.rules = self.policy_version, judgement.said
         record.reported = tuple(map(str, judgement.reported))

@@ -3,6 +3,10 @@ FT-17; I13)."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -12,7 +16,7 @@ from scepra.errors import StoreError
 from scepra.forwarding import Forwarding
 from scepra.lead import Lead
 from scepra.recurring import Recurring
-from scepra.store import leases, outcomes
+from scepra.store import health, leases, outcomes
 from scepra.store.owner import has_ended
 from scepra.store.rows import Corrupt
 from scepra.transaction import State, Transaction
@@ -28,6 +32,8 @@ LOOK_ROUND = 5.0
 LEASE = 10.0
 """For how many seconds one process drives an upstream before it has to say so again."""
 
+NOBODY: Mapping[str, tuple[Forwarding, ...]] = MappingProxyType({})
+
 
 class Reconciler(Recurring):
     """Drives the backlog of one upstream, at its configured rate; of all processes, one does at a time.
@@ -37,9 +43,15 @@ class Reconciler(Recurring):
     takes no more than its share of the exchanges.
     """
 
-    def __init__(self, forwarding: Forwarding) -> None:
+    def __init__(self, forwarding: Forwarding, equal: Mapping[str, tuple[Forwarding, ...]] = NOBODY) -> None:
+        """
+        Args:
+            forwarding: the way to the upstream.
+            equal: the ways to those that are equal to it for all requests of a profile, by the profile's name.
+        """
         super().__init__(forwarding.reactor, "driving the backlog", TICK)
         self._forwarding = forwarding
+        self._equal = {profile: others for profile, others in equal.items() if others}
         self._queue = forwarding.settings.queue
         self._upstream = forwarding.upstream
         self._lead = Lead(
@@ -78,6 +90,8 @@ class Reconciler(Recurring):
             await self._look_round()
             if not await self._lead.is_ours():
                 return False
+            if self._equal and self._upstream.breaker.trying:
+                await self._move()
             room = 1 if self._upstream.breaker.trying else self._room()
             if room < 1:
                 return True
@@ -97,6 +111,26 @@ class Reconciler(Recurring):
             self._allowance -= 1
             self._spawn(transaction, fence)
         return len(due) >= room
+
+    async def _move(self) -> None:
+        """Let what certainly was never sent go to an equal CA that is well, as long as this one is not (FT-01, I4)."""
+        forwarding, now = self._forwarding, self._forwarding.now()
+        well = await forwarding.database.read(health.well)
+        takers = {
+            profile: other.upstream.name
+            for profile, others in self._equal.items()
+            for other in reversed(others)
+            if other.upstream.name in well and not other.upstream.breaker.trying
+        }
+        if not takers:
+            return
+        name, most = self._upstream.name, math.ceil(self._queue.rate * TICK)
+        for transaction, fence, profile in await forwarding.database.read(
+            leases.stranded, name, tuple(takers), now, most
+        ):
+            other = takers[profile]
+            if await forwarding.database.write(leases.move, transaction, fence, name, other, now) is not None:
+                log.info("transaction {id} goes to {other}, not to {name}", id=transaction, other=other, name=name)
 
     def _spawn(self, transaction: str, fence: int) -> None:
         self._upstream.turns.take_beside()

@@ -23,11 +23,12 @@ from scepra.upstream.signer import Signing
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A request that may be forwarded: where it came in, what it is known by again, what was decided by which policy,
-    what may not be exceeded by it, how much may wait for people, and why it cannot be sent at once, if it cannot."""
+    """A request that may be forwarded: where it came in, the way to its CA, what it is known by again, what was decided
+    by which policy, what may not be exceeded by it, how much may wait for people, and why it cannot be sent at once, if
+    it cannot."""
 
     profile: str
-    upstream: str
+    forwarding: Forwarding
     message: PKIMessage
     digest_of_message: bytes
     request: bytes
@@ -58,15 +59,14 @@ def routes(profile: str, message: PKIMessage, reception: Reception) -> tuple[byt
     return tuple(route(profile, message.transaction_id, key) for key in sorted(keys))
 
 
-def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record: Record) -> Intent:
+def build_intent(entry: Entry, signing: Signing, record: Record) -> Intent:
     """The intent that a request becomes.
 
     Args:
         signing: what will sign to the CA.
-        forwarding: the way there.
         record: for the audit.
     """
-    reception, hold, state = entry.reception, entry.judgement.hold, entry.state
+    reception, hold, state, forwarding = entry.reception, entry.judgement.hold, entry.state, entry.forwarding
     verdict = entry.judgement.verdict
     device = verdict.device if isinstance(verdict, ChallengeAccepted) else ""
     csr, now = reception.csr, forwarding.now()
@@ -81,7 +81,7 @@ def build_intent(entry: Entry, signing: Signing, forwarding: Forwarding, record:
     values = {
         "id": identifier,
         "profile": entry.profile,
-        "upstream": entry.upstream,
+        "upstream": forwarding.upstream.name,
         "state": state.value,
         "credential": reception.credential.value,
         "message": entry.digest_of_message,

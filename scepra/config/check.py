@@ -29,6 +29,7 @@ from scepra.config.strength import GUESSABLE, WEAK, strength
 from scepra.config.token import KeyInToken
 from scepra.config.trust import check_certificates, placed
 from scepra.config.upstream import CertificateSigner, EphemeralSigner, Upstream
+from scepra.config.ways import check_upstreams
 from scepra.errors import Refused
 from scepra.policy import openness
 from scepra.scep.algorithm import ContentCipher, Digest
@@ -77,7 +78,7 @@ def check(sections: Sections) -> Iterator[Finding]:
                 (*where, "key", "token"),
                 "no token has this name" + suggestion(files.key.token, sections.token_names),
             )
-    used = {profile.upstream for profile in sections.profiles.values()}
+    used = {name for profile in sections.profiles.values() for name in profile.upstream_names}
     if sections.complete and used <= set(sections.upstreams):
         for name in sorted(set(sections.upstreams) - used):
             yield Finding(("upstreams", name), "no profile uses this upstream", "warning")
@@ -175,11 +176,7 @@ def _legacy(path: Path, legacy: Collection[str]) -> Iterator[Finding]:
 
 def _profile(name: str, profile: Profile, sections: Sections) -> Iterator[Finding]:
     path: Path = ("profiles", name)
-    if profile.upstream not in sections.upstream_names:
-        yield Finding(
-            (*path, "upstream"),
-            "no upstream has this name" + suggestion(profile.upstream, sections.upstream_names),
-        )
+    yield from check_upstreams(path, profile, sections)
     offered = profile.capabilities
     if not (offered.sha1 or offered.sha256 or offered.sha512):
         yield Finding(
@@ -222,8 +219,10 @@ def _idle_rules(path: Path, profile: Profile) -> Iterator[Finding]:
 
 def _challenge(path: Path, profile: Profile, sections: Sections) -> Iterator[Finding]:
     retention = sections.store.retention if sections.store is not None else None
-    upstream = sections.upstreams.get(profile.upstream)
-    for below, sentence, severity in providers.findings(profile.challenge, sections.limits, retention, upstream):
+    upstreams = sections.upstreams_of(profile)
+    for below, sentence, severity in providers.findings(
+        profile.challenge, sections.limits, retention, upstreams.values()
+    ):
         yield Finding((*path, *below), sentence, severity)
     for index, (where, challenge) in enumerate(placed(path, profile)):
         match challenge:
@@ -246,10 +245,10 @@ def _minted(path: Path, challenge: MintedChallenge, profile: Profile, sections: 
         yield Finding((*path, "lifetime"), "longer than longest")
     if sections.store is not None and challenge.longest > sections.store.retention.challenges:
         yield Finding((*path, "longest"), "longer than used challenges are kept (store: retention)")
-    upstream = sections.upstreams.get(profile.upstream)
-    if upstream is not None and upstream.authorisation == "challenge":
-        sentence = f"the upstream {profile.upstream} asks for a challenge, and does not know those that the RA makes"
-        yield Finding((*path, "type"), sentence)
+    for name, upstream in sections.upstreams_of(profile).items():
+        if upstream.authorisation == "challenge":
+            sentence = f"the upstream {name} asks for a challenge, and does not know those that the RA makes"
+            yield Finding((*path, "type"), sentence)
 
 
 def _ndes(path: Path, challenge: NdesChallenge, profile: Profile, sections: Sections) -> Iterator[Finding]:
@@ -266,9 +265,12 @@ def _ndes(path: Path, challenge: NdesChallenge, profile: Profile, sections: Sect
         yield Finding((*path, "trust"), "there is nothing to trust over http")
     if challenge.pool > challenge.cache:
         yield Finding((*path, "pool"), "more than cache: NDES keeps no more than that")
-    upstream = sections.upstreams.get(profile.upstream)
-    if upstream is not None and upstream.authorisation != "challenge":
-        sentence = f"the upstream {profile.upstream} does not ask for a challenge (authorisation): use minted ones"
+    for name, upstream in sections.upstreams_of(profile).items():
+        if upstream.authorisation != "challenge":
+            sentence = f"the upstream {name} does not ask for a challenge (authorisation): use minted ones"
+            yield Finding((*path, "type"), sentence)
+    if len(profile.upstream_names) > 1:
+        sentence = "a password of NDES is good at that one only: the profile can have no more than one upstream"
         yield Finding((*path, "type"), sentence)
     if any(rule.hold is not None for rule in profile.policy):
         yield Finding(path, "what the rule hold keeps back too long, NDES refuses: its passwords expire", "warning")

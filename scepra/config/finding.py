@@ -38,3 +38,7 @@ class Sections:
     upstream_names: Collection[str] = ()
     profile_names: Collection[str] = ()
     complete: bool = False
+
+    def upstreams_of(self, profile: Profile) -> dict[str, Upstream]:
+        """The upstreams that requests of a profile may go to, by their names, as far as they could be read."""
+        return {name: self.upstreams[name] for name in profile.upstream_names if name in self.upstreams}

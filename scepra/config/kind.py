@@ -98,12 +98,13 @@ KINDS: Mapping[KindName, Kind] = MappingProxyType(
             {"renewal": "pkcs-req"},
             advice="An authorised signer on behalf is a signer with the strategy ra-certificate.",
         ),
-        # UP-07, PEER-11: no PKIOperation by GET; RenewalReq is read, and wants the challenge too.
+        # UP-07, PEER-11: no PKIOperation by GET; RenewalReq is read, and wants the challenge too; polls get status 500.
         "step-ca": Kind(
             "step-ca of Smallstep",
             {
                 "transport": "post",
                 "expect-capabilities": ("AES", "POSTPKIOperation", "SHA-256"),
+                "health": "off",
                 "renewal": "renewal-req",
             },
             answers=("DES-CBC",),

@@ -29,7 +29,7 @@ from scepra.config.challenge import (
 from scepra.config.identity import DualIdentity, IdentityFiles, KeyFile, SplitIdentity
 from scepra.config.legacy import Legacy
 from scepra.config.pin import Fingerprint
-from scepra.config.profile import CACertificates, OfferedCapabilities, OnBehalf, Profile, Renewal, Reply
+from scepra.config.profile import CACertificates, OfferedCapabilities, OnBehalf, Profile, Renewal, Reply, UpstreamRoute
 from scepra.config.rates import Rate, Rates
 from scepra.config.revocation import RevocationLists
 from scepra.config.secret import Secret
@@ -185,6 +185,7 @@ __all__ = [
     "Store",
     "Token",
     "Upstream",
+    "UpstreamRoute",
     "WebhookChallenge",
     "singles",
 ]

@@ -14,7 +14,7 @@ from scepra.config.pin import Pin
 from scepra.config.revocation import RevocationLists
 from scepra.config.section import Section
 from scepra.config.value import Count, Distinct, FilePath, Flag, Label, Listed, Octets, Seconds, Text
-from scepra.policy.model import Policy
+from scepra.policy.model import Policy, WhenSpec
 from scepra.policy.value import KeyFingerprint
 from scepra.scep.algorithm import Digest, Floor
 
@@ -132,6 +132,18 @@ class Held(Section):
     octets: Octets = Field(default=67108864, description="How many octets they may have together.")
 
 
+Upstreams = Annotated[tuple[Label, ...], Field(min_length=1), Distinct, Listed]
+
+
+class UpstreamRoute(Section):
+    """Requests that go to CAs of their own: those that meet every condition."""
+
+    when: WhenSpec = Field(
+        description="Conditions that a request must all meet, as those of the rule hold; names in any letter case."
+    )
+    upstream: Upstreams = Field(description="The upstream that issues for them; or several that are equal.")
+
+
 class Profile(Section):
     """One face of the RA."""
 
@@ -141,7 +153,17 @@ class Profile(Section):
     ca_identifiers: Annotated[tuple[Text, ...], Distinct, Listed] = Field(
         default=(), description="CA identifiers (the message of GetCACert and GetCACaps) that mean this profile."
     )
-    upstream: Label = Field(description="The upstream that issues its certificates.")
+    upstream: Upstreams = Field(
+        description="The upstream that issues its certificates; or several that are equal, in order of preference."
+    )
+    balance: Literal["in-order", "evenly"] = Field(
+        default="in-order",
+        description="Which of several equal upstreams a new request goes to: the first that can be asked now, or each"
+        " in turn.",
+    )
+    routes: tuple[UpstreamRoute, ...] = Field(
+        default=(), description="Requests that go elsewhere: the first of these counts whose conditions are met."
+    )
     ra: RaIdentity = Field(description="The RA's certificate and key, or those for signing and for encryption apart.")
     challenge: Challenge = Field(description="What an initial enrolment is authorised by.")
     renewal: Renewal | None = Field(default=None, description="How certificates are renewed; without it they are not.")
@@ -173,6 +195,16 @@ class Profile(Section):
     legacy: Annotated[tuple[Legacy, ...], Distinct] = Field(
         default=(), description="Broken algorithms that are accepted from clients nevertheless, one by one."
     )
+
+    @property
+    def upstream_groups(self) -> tuple[tuple[str, ...], ...]:
+        """The names of all upstreams, those that are equal together: of the routes, and then of all other requests."""
+        return (*(route.upstream for route in self.routes), self.upstream)
+
+    @cached_property
+    def upstream_names(self) -> tuple[str, ...]:
+        """The names of all upstreams that a request may go to, each once, the most usual first."""
+        return tuple(dict.fromkeys([*self.upstream, *(name for group in self.upstream_groups for name in group)]))
 
     @cached_property
     def floor(self) -> Floor:

@@ -5,7 +5,7 @@ Findings are (path below the challenge, sentence, severity); see :mod:`scepra.co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -31,12 +31,13 @@ Found = tuple[Path, str, str]
 
 
 def findings(
-    challenge: Challenge, limits: Limits | None, retention: Retention | None, upstream: Upstream | None
+    challenge: Challenge, limits: Limits | None, retention: Retention | None, upstreams: Collection[Upstream]
 ) -> Iterator[Found]:
     """Everything that is wrong with the providers of a profile.
 
     Args:
-        limits, retention, upstream: what else the file says, as far as it could be read.
+        limits, retention, upstreams: what else the file says, as far as it could be read; upstreams are those that
+            requests of the profile may go to.
     """
     several = isinstance(challenge, AnyOf | AllOf)
     if several:
@@ -45,11 +46,11 @@ def findings(
         path: Path = ("providers", index) if several else ()
         match each:
             case SignedChallenge():
-                yield from _signed(path, each, retention, upstream)
+                yield from _signed(path, each, retention, upstreams)
             case WebhookChallenge() | IntuneChallenge():
                 if isinstance(each, WebhookChallenge):
                     yield from _url(path, each)
-                yield from _asked(path, each, limits, retention, upstream)
+                yield from _asked(path, each, limits, retention, upstreams)
             case DirectoryChallenge():
                 yield from _devices(path, each, by_name=isinstance(challenge, AllOf))
 
@@ -70,11 +71,11 @@ def _together(challenge: Challenge) -> Iterator[Found]:
 
 
 def _signed(
-    path: Path, signed: SignedChallenge, retention: Retention | None, upstream: Upstream | None
+    path: Path, signed: SignedChallenge, retention: Retention | None, upstreams: Collection[Upstream]
 ) -> Iterator[Found]:
     if retention is not None and signed.longest > retention.challenges:
         yield (*path, "longest"), "longer than used challenges are kept (store: retention)", "error"
-    if upstream is not None and upstream.authorisation == "challenge":
+    if any(upstream.authorisation == "challenge" for upstream in upstreams):
         yield (*path, "type"), "its upstream asks for a challenge, and does not know tokens", "error"
 
 
@@ -100,11 +101,11 @@ def _asked(
     asked: WebhookChallenge | IntuneChallenge,
     limits: Limits | None,
     retention: Retention | None,
-    upstream: Upstream | None,
+    upstreams: Collection[Upstream],
 ) -> Iterator[Found]:
     if asked.connect_timeout > asked.timeout:
         yield (*path, "connect-timeout"), "longer than timeout, which includes it", "error"
-    whole = asked.timeout + (upstream.timeout if upstream is not None else 0)
+    whole = asked.timeout + max((upstream.timeout for upstream in upstreams), default=0)
     if limits is not None and whole >= limits.answer_deadline:
         sentence = "together with the upstream's timeout not shorter than the answer-deadline under limits"
         yield (*path, "timeout"), sentence, "error"

@@ -22,7 +22,6 @@ from scepra.policy.pattern import Pattern
 
 def check_certificates(path: Path, profile: Profile, sections: Sections) -> Iterator[Finding]:
     """What concerns certificates that authorise requests, each kind of them."""
-    upstream = sections.upstreams.get(profile.upstream)
     kinds: dict[str, Path] = {}
     if profile.renewal is not None:
         kinds["renewal"] = (*path, "renewal")
@@ -40,12 +39,12 @@ def check_certificates(path: Path, profile: Profile, sections: Sections) -> Iter
                 f"{broken} is impossible together with {next(iter(kinds))} (SEC-01): serve old devices by a profile of"
                 " their own",
             )
-    if upstream is not None and upstream.authorisation == "challenge":
-        for kind, where in kinds.items():
+    for name, upstream in sections.upstreams_of(profile).items():
+        for kind, where in kinds.items() if upstream.authorisation == "challenge" else ():
             done = {"renewal": "renew", "on-behalf": "be enrolled"}.get(kind, "enrol")
             yield Finding(
                 where,
-                f"the upstream {profile.upstream} asks for a challenge: only clients that repeat it can {done} (RA-30)",
+                f"the upstream {name} asks for a challenge: only clients that repeat it can {done} (RA-30)",
                 "warning",
             )
 

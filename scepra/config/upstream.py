@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from scepra.config.identity import IdentityFiles
 from scepra.config.kind import KindName, completed
@@ -28,6 +28,8 @@ Transported = Annotated[
     AfterValidator(_by_certificate),
     WithJsonSchema({"enum": [transport.value for transport in KeyTransport if transport is not KeyTransport.PASSWORD]}),
 ]
+Unless = Annotated[Seconds | None, BeforeValidator(lambda value: None if value == "off" else value)]
+"""A duration, or the word off."""
 Keyword = Literal[
     "AES",
     "DES3",
@@ -155,6 +157,11 @@ class Upstream(Section):
     )
     refresh: Seconds = Field(
         default=3600.0, gt=0, description="How often certificates and capabilities are fetched anew."
+    )
+    health: Unless = Field(
+        default=300.0,
+        description="After how long without an answer that was believed the CA is polled for what cannot be there, to"
+        " see whether it is well; off: never, for a CA whose answer to such a poll cannot be believed.",
     )
     retry_after: Seconds = Field(
         default=30.0, gt=0, description="When clients are told to come back while it cannot be reached."

@@ -25,7 +25,8 @@ class Breaker:
         self._until = float("-inf")
         self._lost = 0
         self._open = False
-        self._turned_away = False
+        # It can be reached, and answers no requests all the same.
+        self._mute = False
 
     @property
     def trying(self) -> bool:
@@ -49,25 +50,27 @@ class Breaker:
 
     def answered(self) -> None:
         """It answered a request, whatever it said."""
-        self._open, self._turned_away = False, False
+        self._open, self._mute = False, False
         self._lost, self._pause = 0, min(FIRST_PAUSE, self._longest)
 
     def seen(self) -> None:
-        """It can be reached, which says nothing of requests that it turns away."""
-        if not self._turned_away:
+        """It can be reached, which says nothing of requests that it turns away, or does not answer."""
+        if self._open and not self._mute:
             self.answered()
 
     def failed(self, *, sent: bool) -> None:
         """It did not answer; *sent* tells whether it may have been reached."""
         self._lost += 1
         if not sent:
-            self._turned_away = False
+            self._mute = False
+        elif self._lost >= LOST_IN_A_ROW:
+            self._mute = True
         if self._open or not sent or self._lost >= LOST_IN_A_ROW:
             self._leave_alone(self._pause)
 
     def turned_away(self, pause: float | None) -> None:
         """It takes no requests now; *pause* is for how long, if it has said so."""
-        self._turned_away = True
+        self._mute = True
         self._leave_alone(self._pause if pause is None else max(pause, FIRST_PAUSE))
 
     def _leave_alone(self, seconds: float) -> None:

@@ -76,8 +76,11 @@ def _examine(
         if generation is None:
             continue
         examination.generations[name] = generation
-        upstream = sections.upstreams.get(profile.upstream)
-        issuers = offered.get(profile.upstream) or (list(_issuers(upstream, anchors)) if upstream is not None else [])
+        issuers = [
+            issuer
+            for each, upstream in sections.upstreams_of(profile).items()
+            for issuer in offered.get(each) or _issuers(upstream, anchors)
+        ]
         for remark in lint(generation, issuers, now):
             place = ("certificate",) if remark.role == "both" else (remark.role, "certificate")
             examination.findings.append(Finding((*path, "ra", *place), remark.sentence, remark.severity))

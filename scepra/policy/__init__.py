@@ -5,6 +5,8 @@
 ``explain(rules, request)`` tells people how, and ``openness(policy)`` what an administrator may not have meant.
 """
 
+from scepra.policy.condition import Conditions
+from scepra.policy.contradiction import unmet
 from scepra.policy.decision import Judged, build, build_issued, decide, explain, observing, version
 from scepra.policy.model import Policy, PolicyRule
 from scepra.policy.opening import Opening
@@ -12,6 +14,7 @@ from scepra.policy.openness import openness
 from scepra.policy.rule import Reporting, Request, Rule, RuleReport, Rules
 
 __all__ = [
+    "Conditions",
     "Judged",
     "Opening",
     "Outcome",
@@ -29,5 +32,6 @@ __all__ = [
     "observing",
     "openness",
     "outcome",
+    "unmet",
     "version",
 ]

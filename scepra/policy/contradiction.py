@@ -22,6 +22,7 @@ from scepra.policy.model import (
     SourceSpec,
     TimeSpec,
     UniqueSpec,
+    WhenSpec,
 )
 from scepra.policy.opening import Opening, Path
 from scepra.policy.pattern import Pattern
@@ -40,14 +41,13 @@ _NEVER = "nothing that may stand there matches the pattern"
 
 def contradictions(policy: Iterable[PolicyRule]) -> Iterator[Opening]:
     """Everything of the kind, with its place."""
-    rules = tuple(policy)
-    places: dict[str, tuple[Path, PolicyRule]] = {
-        rule.kind: ((index, rule.kind.replace("_", "-")), rule) for index, rule in enumerate(rules)
-    }
+    places = _placed(policy)
     for path, rule in places.values():
         yield from _alone(path, rule)
     if "hold" in places:
-        yield from _idle_hold(places)
+        path, rule = places["hold"]
+        assert rule.hold is not None  # noqa: S101 - it is the place of one
+        yield from _unmet((*path, "when"), rule.hold.when, places, "nothing is ever held")
     if "infrastructure" in places and "san" in places:
         yield from _addresses(places)
     if "limit" in places and "unique" in places:
@@ -56,6 +56,16 @@ def contradictions(policy: Iterable[PolicyRule]) -> Iterator[Opening]:
         yield from _principals(places)
     if "signature" in places and "key" in places:
         yield from _ed25519(places)
+
+
+def unmet(when: WhenSpec, policy: Iterable[PolicyRule]) -> Iterator[Opening]:
+    """Why no request that a policy accepts meets the conditions of a route; places below the conditions."""
+    yield from _conditions((), when)
+    yield from _unmet((), when, _placed(policy), "nothing ever goes there")
+
+
+def _placed(policy: Iterable[PolicyRule]) -> dict[str, tuple[Path, PolicyRule]]:
+    return {rule.kind: ((index, rule.kind.replace("_", "-")), rule) for index, rule in enumerate(policy)}
 
 
 def _error(path: Path, sentence: str) -> Opening:
@@ -79,7 +89,7 @@ def _alone(path: Path, rule: PolicyRule) -> Iterator[Opening]:
                 elif text.isascii() and pattern.shortest([_VISIBLE + " "]) is None:
                     yield Opening((*path, "names", position), _NEVER)
         case HoldSpec() as spec:
-            yield from _conditions((*path, "when"), spec)
+            yield from _conditions((*path, "when"), spec.when)
         case tuple() as specs:
             yield from _limits(path, specs)
 
@@ -128,9 +138,8 @@ def _names(path: Path, spec: SANSpec) -> Iterator[Opening]:
         yield from _name((*path, "directory"), spec.directory)
 
 
-def _conditions(path: Path, spec: HoldSpec) -> Iterator[Opening]:
-    """A condition that nothing meets leaves people out."""
-    when = spec.when
+def _conditions(path: Path, when: WhenSpec) -> Iterator[Opening]:
+    """A condition that nothing meets leaves people out, or a CA."""
     for kind, wanted, parts in (
         ("dns", when.dns, ["*" + _HOST]),
         ("email", when.email, [_LOCAL, "@", _HOST]),
@@ -174,16 +183,13 @@ def _implies(one: LimitSpec, other: LimitSpec) -> bool:
 Places = Mapping[str, tuple[Path, PolicyRule]]
 
 
-def _idle_hold(places: Places) -> Iterator[Opening]:
-    """People are asked about what other rules refuse anyhow."""
-    path, rule = places["hold"]
-    assert rule.hold is not None  # noqa: S101 - it is the place of one
-    when, path = rule.hold.when, (*path, "when")
+def _unmet(path: Path, when: WhenSpec, places: Places, so: str) -> Iterator[Opening]:
+    """What is asked for, other rules refuse anyhow."""
     subject = places["subject"][1] if "subject" in places else None
     if subject is not None and subject.subject is not None and subject.severity == "enforce":
         accepted = {*subject.subject.require, *subject.subject.allow, *subject.subject.match}
         for kind in sorted(set(when.subject or ()) - accepted):
-            yield _error((*path, "subject", kind), f"the rule subject accepts no {kind}: nothing is ever held")
+            yield _error((*path, "subject", kind), f"the rule subject accepts no {kind}: {so}")
     alphabet = _VISIBLE + " " + (subject.subject.characters if subject is not None and subject.subject else "")
     for kind, text in (when.subject or {}).items():
         if Pattern(text, ignore_case=True).shortest([alphabet]) is None:
@@ -192,13 +198,13 @@ def _idle_hold(places: Places) -> Iterator[Opening]:
     if names is None or names.severity == "enforce":
         for kind in ("dns", "email", "upn", "uri"):
             if getattr(when, kind) is not None and (names is None or getattr(names.san, kind) is None):
-                yield _error((*path, kind), f"no rule san accepts names of the type {kind}: nothing is ever held")
+                yield _error((*path, kind), f"no rule san accepts names of the type {kind}: {so}")
     source = places["source"][1] if "source" in places else None
     if when.source is not None and source is not None and source.severity == "enforce":
         assert isinstance(source.source, SourceSpec)  # noqa: S101 - it is the place of one
         pairs = product(when.source, source.source.networks)
         if not any(one.version == other.version and one.overlaps(other) for one, other in pairs):
-            yield _error((*path, "source"), "the rule source accepts none of these addresses: nothing is ever held")
+            yield _error((*path, "source"), f"the rule source accepts none of these addresses: {so}")
 
 
 def _addresses(places: Places) -> Iterator[Opening]:

@@ -413,7 +413,7 @@ class UniqueSpec(Spec):
 
 
 class WhenSpec(Spec):
-    """Which requests are held: those that meet every condition that is given; without any, all of them.
+    """Which requests are meant: those that meet every condition that is given; without any, all of them.
 
     Patterns match in any letter case here, so that spelling a name otherwise does not lead past people.
     """

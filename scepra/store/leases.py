@@ -6,11 +6,12 @@ past (FT-46).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from scepra.store.rows import COLUMNS, Insert, fetch, read
+from scepra.store.rows import COLUMNS, Insert, fetch, note, read
 from scepra.store.tables import Moment, drivers, transactions
 from scepra.transaction import Event, State, Transaction, follow
 
@@ -128,6 +129,55 @@ def claim(
         .returning(*COLUMNS)
     ).first()
     return None if taken is None else read(taken)
+
+
+def move(
+    connection: sa.Connection, transaction: str, fence: int, upstream: str, other: str, now: datetime
+) -> int | None:
+    """Have a transaction go to another CA, of which certainly nothing was sent, which nobody is at work on, and which
+    nobody has approved for its own (I4).
+
+    Returns:
+        Its fence from now on; None if it is not so, or somebody was faster.
+    """
+    moved = connection.execute(
+        sa.update(transactions)
+        .where(
+            transactions.c.id == transaction,
+            transactions.c.fence == fence,
+            transactions.c.upstream == upstream,
+            _movable(now),
+        )
+        .values(upstream=other, fence=fence + 1, owner=None, lease_ends=None, changed=now, next_at=now)
+    )
+    if not moved.rowcount:
+        return None
+    note(connection, transaction, "moved", now, {"upstream": other, "was": upstream})
+    return fence + 1
+
+
+def stranded(
+    connection: sa.Connection, upstream: str, profiles: Collection[str], now: datetime, limit: int
+) -> list[tuple[str, int, str]]:
+    """Ids, fences and profiles of what may go to another CA, the oldest first."""
+    rows = connection.execute(
+        sa.select(transactions.c.id, transactions.c.fence, transactions.c.profile)
+        .where(transactions.c.upstream == upstream, transactions.c.profile.in_(profiles), _movable(now))
+        .order_by(transactions.c.next_at)
+        .limit(limit)
+    )
+    return [(row.id, row.fence, row.profile) for row in rows]
+
+
+def _movable(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        transactions.c.state == State.QUEUED.value,
+        transactions.c.sends == 0,
+        transactions.c.approvals == 0,
+        transactions.c.authority.is_(None),
+        transactions.c.quarantine.is_(None),
+        _free(now),
+    )
 
 
 def _free(now: datetime) -> sa.ColumnElement[bool]:

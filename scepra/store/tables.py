@@ -283,7 +283,7 @@ watched = sa.Table(
     sa.Column("kind", sa.String(16), primary_key=True),
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("fingerprint", DIGEST, primary_key=True),
-    # What it is for there: "signing", "encryption", "both", "signer" or "ca".
+    # What it is for there: "signing", "encryption", "both", "signer", "ra" or "ca".
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("subject", sa.Text, nullable=False),
     sa.Column("begins", Moment, nullable=False),

@@ -21,6 +21,7 @@ class Role(enum.Enum):
     MINTER = "minter"
     UNBOUND_MINTER = "unbound-minter"
     REVOKER = "revoker"
+    METRICS = "metrics"
 
     @property
     def meaning(self) -> str:
@@ -33,6 +34,7 @@ _MEANINGS = {
     Role.MINTER: "has challenges made for somebody",
     Role.UNBOUND_MINTER: "has challenges made that name nobody, as MDMs fetch them from NDES",
     Role.REVOKER: "revokes challenges",
+    Role.METRICS: "reads the metrics",
 }
 
 

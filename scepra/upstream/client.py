@@ -60,7 +60,8 @@ class Upstream(Shared[UpstreamView]):
     """One SCEP CA.
 
     ``view`` is what is known of it, None before the first success; ``failure`` why the last look failed, None after a
-    success; ``turned_away`` why it takes no requests, None since it has taken one; ``breaker`` whether it is worth
+    success; ``turned_away`` why it takes no requests, None since it has taken one; ``believed_at`` when an answer to a
+    request was believed last, by the reactor's clock, minus infinity if none was; ``breaker`` whether it is worth
     asking now; ``turns`` whose turn it is to ask.
 
     Args:
@@ -85,6 +86,8 @@ class Upstream(Shared[UpstreamView]):
         self.view: UpstreamView | None = None
         self.failure: UpstreamError | None = None
         self.turned_away: UpstreamError | None = None
+        self.believed_at = float("-inf")
+        self._doubt: UpstreamError | None = None
         self._settings = settings
         self._now = now
         limits = Limits(settings.connect_timeout, settings.timeout)
@@ -168,14 +171,34 @@ class Upstream(Shared[UpstreamView]):
         except UpstreamError as error:
             self._note(error)
             raise
-        self.breaker.answered()
+        if self._doubt is None:
+            self.breaker.answered()
         self.turned_away = None
         return answer
+
+    def believed(self) -> None:
+        """Note that an answer to a request was believed: it is well."""
+        self.believed_at, self._doubt = self._reactor.seconds(), None
+        self.breaker.answered()
+
+    def doubt(self, error: UpstreamError) -> None:
+        """Note that it was asked only to find out whether it is well, and that it is not: until an answer is believed
+        it is sent one request now and then.
+
+        Args:
+            error: how it answered; where that said more, it was noted when it was asked.
+        """
+        self._doubt = error
+        if error.pause is None and not error.attention:
+            self.breaker.turned_away(None)
 
     @property
     def unavailable(self) -> UpstreamError:
         """Why nothing can be sent now."""
-        return self.failure or self.turned_away or UpstreamError(self.name, "it has not answered lately", sent=False)
+        said = self.failure or self.turned_away
+        if said is None and self._doubt is not None:
+            said = UpstreamError(self.name, self._doubt.reason, sent=False)
+        return said or UpstreamError(self.name, "it has not answered lately", sent=False)
 
     def disbelieved(self, answer: Answer, reason: str, attention: str = "") -> UpstreamError:
         """What an answer comes to whose message cannot be believed: nothing but its status is left of it (FT-09), or

@@ -25,6 +25,11 @@ def errors(text: str) -> list[str]:
     return [problem for problem in said(text) if " warning: " not in problem]
 
 
+def errors_in(text: str, base: Path) -> list[str]:
+    """The same, for a text that names files below a directory."""
+    return [problem for problem in said(text, base) if " warning: " not in problem]
+
+
 def warnings(text: str) -> list[str]:
     """The warnings of a text, which has no errors."""
     found = reading(text)
@@ -498,3 +503,107 @@ def test_minted_challenges_and_what_is_around_them() -> None:
     asking = ("ca-fingerprint:", "authorisation: challenge\n    ca-fingerprint:")
     (unknown,) = errors(altered((old, "{type: minted}"), asking))
     assert unknown.endswith("asks for a challenge, and does not know those that the RA makes")
+
+
+# --- Several upstreams -----------------------------------------------------------------------------------------------
+
+OTHER = f"  other:\n    url: http://127.0.0.1:8090/scep\n    ca-fingerprint: {PIN}\n"
+BOTH = ("profiles:", f"{OTHER}profiles:")
+
+
+def test_equal_upstreams_are_right() -> None:
+    """Several upstreams, taken in turns, and routes to one of them."""
+    routes = 'routes: [{when: {subject: {CN: "server.*"}}, upstream: other}]'
+    text = altered(BOTH, ("upstream: lab\n", f"upstream: [lab, other]\n    balance: evenly\n    {routes}\n"))
+    assert said(text) == []
+    config = reading(text).config
+    assert config is not None
+    assert config.profiles["wifi"].upstream_names == ("lab", "other")
+    assert config.profiles["wifi"].upstream_groups == (("other",), ("lab", "other"))
+
+
+@pytest.mark.parametrize(
+    ("upstream", "sentences"),
+    [
+        ("[lab, othr]", ["profiles.wifi.upstream[1]: no upstream has this name; did you mean 'other'?"]),
+        ("[lab, lab]", ["profiles.wifi.upstream: the same item stands twice in this list"]),
+        ("lab\n    balance: evenly", ["profiles.wifi.balance: warning: there is only one upstream to go to"]),
+        (
+            "lab\n    routes: [{when: {credential: renewal}, upstream: othr}]",
+            [
+                "profiles.wifi.routes[0].when.credential: this profile renews nothing: nothing ever goes there",
+                "profiles.wifi.routes[0].upstream[0]: no upstream has this name; did you mean 'other'?",
+            ],
+        ),
+        (
+            "lab\n    routes: [{when: {}, upstream: other}]",
+            [
+                "profiles.wifi.routes[0].when: without a condition every request goes there: name these under upstream"
+                " instead"
+            ],
+        ),
+        (
+            "lab\n    routes:"
+            " [{when: {source: 192.0.2.1}, upstream: other}, {when: {source: 192.0.2.1}, upstream: lab}]",
+            ["profiles.wifi.routes[1].when: an earlier route has the same conditions: nothing ever goes there"],
+        ),
+        (
+            'lab\n    routes: [{when: {dns: ".*"}, upstream: other}]',
+            [
+                "profiles.wifi.routes[0].when.dns: no rule san accepts names of the type dns: nothing ever goes there",
+            ],
+        ),
+        (
+            'lab\n    routes: [{when: {uri: "a b"}, upstream: other}]',
+            [
+                "profiles.wifi.routes[0].when.uri: nothing that may stand there matches the pattern",
+                "profiles.wifi.routes[0].when.uri: no rule san accepts names of the type uri: nothing ever goes there",
+            ],
+        ),
+    ],
+)
+def test_upstreams_that_lead_nowhere(upstream: str, sentences: list[str]) -> None:
+    """Names of none, routes that nothing takes or everything, and a balance of one are found at their places."""
+    found = said(altered(BOTH, ("upstream: lab", f"upstream: {upstream}")))
+    assert [each.split(": ", 1)[1] for each in found if "no profile uses" not in each] == sentences
+
+
+@pytest.mark.proves("I4")
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ("authorisation: challenge", "its authorisation is another"),
+        (
+            "signer: {strategy: ra-certificate, certificate: up.crt, key: up.key}",
+            "the strategy of its signer is another",
+        ),
+    ],
+)
+def test_upstreams_that_are_not_equal(settings: str, sentence: str) -> None:
+    """What was not sent to one CA could not be sent to the other as it is."""
+    both = (BOTH[0], f"{OTHER}    {settings}\nprofiles:")
+    found = errors(altered(both, ("upstream: lab\n", "upstream: [lab, other]\n")))
+    assert f"profiles.wifi.upstream[1]: is not equal to lab: {sentence}" in [each.split(": ", 1)[1] for each in found]
+
+
+def test_ndes_passwords_are_good_at_one_ca(tmp_path: Path) -> None:
+    """A profile that gives out NDES's passwords has one upstream."""
+    challenge = "{type: ndes, url: https://n.example/certsrv/mscep_admin, user: ra, password-file: ndes.pass}"
+    text = altered(
+        (BOTH[0], f"    authorisation: challenge\n{OTHER}    authorisation: challenge\nprofiles:"),
+        ("upstream: lab\n", "upstream: [lab, other]\n"),
+        ("{type: static, environment: CHALLENGE}", challenge),
+    )
+    write_private(tmp_path / "ndes.pass", b"a password\n")
+    (found,) = errors_in(text, tmp_path)
+    assert "a password of NDES is good at that one only" in found
+
+
+def test_health_is_a_duration_or_off() -> None:
+    """It can be switched off; another word is no duration."""
+    for written, expected in (("off", None), ("90s", 90.0)):
+        config = reading(altered(("    ca-fingerprint", f"    health: {written}\n    ca-fingerprint"))).config
+        assert config is not None
+        assert config.upstreams["lab"].health == expected
+    (refused,) = said(altered(("    ca-fingerprint", "    health: never\n    ca-fingerprint")))
+    assert "upstreams.lab.health: expected a duration such as" in refused

@@ -97,6 +97,8 @@ class RegistrationAuthority:
                 "ca": {
                     "url": authority.url,
                     "ca-fingerprint": authority.fingerprints,
+                    # Not every CA answers a poll for what it never heard of.
+                    "health": "off",
                     "authorisation": "challenge" if authority.challenge else "network",
                     "legacy": ["DES-CBC"] if authority.answers_in_des else [],
                     "tolerate": ["names", "extensions"] if authority.adds_names else [],

@@ -21,6 +21,7 @@ from scepra.scep.identity import FixedIdentities, Generation, Identity, Keyring,
 from scepra.scep.message import PKIStatus
 from scepra.scep.publickey import PublicKeyInfo
 from scepra.scep.transport import OperationKind, encode_query
+from scepra.ways import Group, Ways
 from scepra.web.limits import Limits
 from scepra.web.resource import ScepResource
 from scepra.web.routes import Route, Routes
@@ -189,7 +190,9 @@ def rebuilt(house: House, **changes: Any) -> House:
     :class:`~scepra.forwarding.Forwarding`."""
     northward = {field.name for field in fields(Forwarding)}
     forwarding = replace(house.authority.forwarding, **{name: changes.pop(name) for name in northward & changes.keys()})
-    authority = replace(house.authority, forwarding=forwarding, **changes)
+    if forwarding != house.authority.forwarding:
+        changes["ways"] = Ways(Group((forwarding,)))
+    authority = replace(house.authority, **changes)
     resource = ScepResource(Routes([Route(authority, authority.profile.paths)]))
     return replace(house, authority=authority, resource=resource)
 

@@ -12,6 +12,7 @@ from scepra.store import intents, leases, listing, outcomes
 from scepra.store.approvals import NotPossible
 from scepra.store.leases import FAR
 from scepra.store.rows import Corrupt
+from scepra.store.tables import transactions
 from scepra.transaction import Event, State, Transaction
 from tests.store.sample import DAY, HOUR, LEASE, MINUTE, NOW, SECOND, Bench, digest, intent, together
 
@@ -222,3 +223,60 @@ def test_a_file_that_was_tampered_with_may_hold_anything(bench: Bench, name: str
 def spoil(connection: sa.Connection, transaction: Transaction, name: str, value: str) -> None:
     """Write a literal into a row."""
     connection.exec_driver_sql(f"UPDATE transactions SET {name} = {value} WHERE id = '{transaction.id}'")  # noqa: S608 - nothing in it comes from outside
+
+
+# --- Another CA ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves("I4", "FT-43")
+def test_what_was_never_sent_goes_to_another_ca_once(bench: Bench) -> None:
+    """Of several who let it go elsewhere at the same moment one does, with a record of it; under the same transactionID
+    there, and due at once.
+    """
+    queued = bench.record(state=State.QUEUED)
+    moves = [
+        partial(bench, leases.move, queued.id, queued.fence, "ca", f"other-{number}", NOW + HOUR) for number in range(4)
+    ]
+    (fence,) = [each for each in together(*moves) if each is not None]
+    after = bench.get(queued)
+    assert (after.fence, after.state, after.next_at) == (fence, State.QUEUED, NOW + HOUR)
+    assert after.upstream.startswith("other-")
+    assert after.upstream_transaction == queued.upstream_transaction
+    assert bench.events(queued) == ["authorised", "moved"]
+    assert bench(leases.stranded, "ca", ["wifi"], NOW, 10) == []
+    assert bench(leases.stranded, after.upstream, ["wifi"], NOW, 10) == [(queued.id, fence, "wifi")]
+    assert bench(leases.stranded, after.upstream, ["vpn"], NOW, 10) == []
+
+
+@pytest.mark.proves("I4")
+@pytest.mark.parametrize(
+    ("state", "changes"),
+    [
+        (State.SENDING, {}),
+        (State.HELD, {}),
+        (State.QUEUED, {"sends": 1}),
+        (State.QUEUED, {"approvals": 1}),
+        (State.QUEUED, {"authority": b"a" * 32}),
+        (State.QUEUED, {"quarantine": "a row that cannot be read"}),
+        (State.QUEUED, {"lease_ends": NOW + MINUTE}),
+    ],
+)
+def test_what_may_have_been_sent_or_is_for_one_ca_stays(bench: Bench, state: State, changes: dict[str, object]) -> None:
+    """What is being sent, is somebody's now, waits for people or was approved by them, is for the next CA, or cannot be
+    read, goes nowhere else."""
+    recorded = bench.record(state=state)
+    statement = sa.update(transactions).where(transactions.c.id == recorded.id)
+    bench(lambda connection: connection.execute(statement.values(fence=recorded.fence, **changes)) and None)
+    assert bench(leases.stranded, "ca", ["wifi"], NOW, 10) == []
+    assert bench(leases.move, recorded.id, recorded.fence, "ca", "other", NOW) is None
+    assert bench.rows("transactions")[0]["upstream"] == "ca"
+
+
+@pytest.mark.proves("I4")
+def test_what_waits_or_is_unknown_stays(bench: Bench) -> None:
+    """What a CA holds back, or may have carried out, is that CA's."""
+    for name, event in (("waits", Event.PENDED), ("unknown", Event.LOST)):
+        held = bench.record(intent(name, routes=[name]))
+        after = bench.happen(held, event, sends=1, next_at=NOW)
+        assert bench(leases.move, after.id, after.fence, "ca", "other", NOW + HOUR) is None
+    assert bench(leases.stranded, "ca", ["wifi"], NOW + HOUR, 10) == []

@@ -51,6 +51,8 @@ def configuration(port: int, upstream: str, workers: int, store: str | None) -> 
                 "connect-timeout": "1s",
                 "timeout": "3s",
                 "retry-after": "1s",
+                # What the CA is asked for is counted.
+                "health": "off",
                 "queue": {
                     "rate": 50,
                     "concurrency": 8,
