@@ -17,6 +17,7 @@ from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identities
 from scepra.scep.message import Answer, PKIMessage, PKIStatus, build_cert_rep, seal_answer
+from scepra.scep.rollover import build_next_ca_cert
 from scepra.store.rows import Corrupt
 from scepra.transaction import State, Transaction
 from scepra.upstream.view import UpstreamView
@@ -137,3 +138,24 @@ class Answering:
             raise Refused(f"the certificates of upstream {names} are not known yet", 502, retry_after=5)
         served = bag.ca_certificates(self.profile.ca_certificates, self.identities.keyring.current, views)
         return cms.degenerate(item.der for item in served)
+
+    @property
+    def announcing(self) -> UpstreamView | None:
+        """The view of a CA that tells of the CA that follows it, as far as that is believed."""
+        return next((view for view in self._views if view.announcement is not None), None)
+
+    async def next_ca_cert(self) -> bytes:
+        """The answer to GetNextCACert: the CA's own where its key has signed it, else the RA's (CERT-31).
+
+        Raises:
+            Refused: status 501, there is nothing to tell.
+            KeyUnavailable: it cannot be signed now.
+        """
+        view = self.announcing
+        if view is None or view.announcement is None:
+            raise Refused("no next CA certificate", 501)
+        if view.announcement.message is not None:
+            return view.announcement.message
+        served = bag.following(view.announcement, self.identities.upcoming, view)
+        signing = self.identities.keyring.current.signing
+        return await self.ways.first.hands.use((signing.key,), build_next_ca_cert, served, signing, Digest.SHA256)

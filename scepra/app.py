@@ -34,6 +34,7 @@ from scepra.store.database import ThreadedDatabase
 from scepra.store.engine import create_engine, create_file
 from scepra.store.schema import Migration, Newer
 from scepra.store.vault import read_vault
+from scepra.succession import StoredSuccessions
 from scepra.upstream.client import Upstream, utc_now
 from scepra.watch import Watch
 from scepra.web.admin.challenges import ChallengesAPI
@@ -144,7 +145,10 @@ def assemble(
         limit=STORE_QUEUE,
         lost=partial(_lost, reactor),
     )
-    upstreams = {name: Upstream(name, upstream, reactor, now) for name, upstream in settings.upstreams.items()}
+    upstreams = {
+        name: Upstream(name, upstream, reactor, now, successions=StoredSuccessions(name, database))
+        for name, upstream in settings.upstreams.items()
+    }
     processes = 1 if sockets is None else settings.processes
     built = build(settings, upstreams, Ground(database, vault, reactor, now), processes)
     proxies = Proxies(settings.listen.trusted_proxies)

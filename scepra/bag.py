@@ -8,7 +8,7 @@ from scepra.config import model
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Generation
-from scepra.upstream.view import UpstreamView
+from scepra.upstream.view import Announcement, UpstreamView
 
 
 def ca_certificates(
@@ -61,9 +61,17 @@ def _issuer_s(certificate: Certificate, views: Sequence[UpstreamView]) -> Upstre
 def chain(certificate: Certificate, view: UpstreamView) -> list[Certificate]:
     """The CA certificates above one, nearest first; the first known issuer where its own is not among them."""
     found: list[Certificate] = []
-    while issuer := next(
-        (item for item in view.issuers if item.subject_der == certificate.issuer_der and item not in found), None
-    ):
+    while (issuer := view.issuer_of(certificate)) is not None and issuer not in found:
         found.append(issuer)
         certificate = issuer
     return found or [view.issuers[0]]
+
+
+def following(announced: Announcement, upcoming: Generation | None, view: UpstreamView) -> list[Certificate]:
+    """What the RA's own GetNextCACert answer holds: the next CA's certificates, then the RA's next ones, where they are
+    that CA's (CERT-32)."""
+    served = list(announced.certificates)
+    for each in () if upcoming is None else (upcoming.encryption.certificate, upcoming.signing.certificate):
+        if each not in served and view.asked_by(each) != view.current.authority:
+            served.append(each)
+    return served

@@ -227,12 +227,16 @@ class Forwarding:
         """
         held, csr, settings = errand.held, errand.csr, self.settings
         view = await self.upstream.current()
+        if not view.knows(held.authority):
+            # Another process has recorded it, which knows more.
+            view = await self.upstream.refresh()
+        asked = view.toward(held.authority)
         password = csr.challenge_password.encode("utf-8") if csr.challenge_password else None
-        if password is None and not view.encryption.public_key.encrypts:
+        if password is None and not asked.encryption.public_key.encrypts:
             raise ScepError("the upstream's key only signs, and there is no challenge to encrypt with (RA-19)")
         content = csr.der
         if kind is MessageType.CERT_POLL:
-            content = self.poll_content(view, csr.subject.der)
+            content = self.poll_content(asked.issuers[0], csr.subject.der)
         nonce = new_nonce()
         own = (errand.identity.key,)
         try:
@@ -244,7 +248,7 @@ class Forwarding:
                 nonce,
                 content,
                 errand.identity,
-                view.encryption,
+                asked.encryption,
                 settings.algorithms,
                 password=password,
             )
@@ -255,18 +259,27 @@ class Forwarding:
             raise UpstreamError(held.upstream, "this process was held up for too long", sent=False)
         answer = await self.upstream.operate(encoding)
         expected = Expectation(
-            held.upstream_transaction, nonce, view.signers, errand.identity.key, settings.floor, password
+            held.upstream_transaction,
+            nonce,
+            view.signers_for(held.authority),
+            errand.identity.key,
+            settings.floor,
+            password,
         )
-        return await self.read(answer, expected, view)
+        return await self.read(answer, expected, view, held.authority)
 
-    def poll_content(self, view: UpstreamView, subject_der: bytes) -> bytes:
-        """What a CertPoll for a subject holds."""
-        authority = view.issuers[0]
+    def poll_content(self, authority: Certificate, subject_der: bytes) -> bytes:
+        """What a CertPoll holds that asks a CA for a subject."""
         by_issuer = self.settings.poll_issuer == "ca-issuer"
         return issuer_and_subject(authority.issuer_der if by_issuer else authority.subject_der, subject_der)
 
-    async def read(self, answer: Answer, expected: Expectation, view: UpstreamView) -> tuple[CertRep, UpstreamView]:
+    async def read(
+        self, answer: Answer, expected: Expectation, view: UpstreamView, authority: bytes | None = None
+    ) -> tuple[CertRep, UpstreamView]:
         """An answer, with the view that it was believed under.
+
+        Args:
+            authority: the CA that was asked, where that is not the present one; see :meth:`UpstreamView.toward`.
 
         Raises:
             UpstreamError: it cannot be believed.
@@ -281,7 +294,7 @@ class Forwarding:
             # (MSG-60).
             try:
                 view = await self.upstream.refresh()
-                expected = replace(expected, signers=view.signers)
+                expected = replace(expected, signers=view.signers_for(authority))
                 rep = await self.hands.use(own, read_cert_rep, answer.message, expected)
             except (ScepError, UpstreamError, KeyUnavailable):
                 reason = f"an answer not believed: {error.reason}"
@@ -322,7 +335,11 @@ class Forwarding:
         judged = self._judge_again(issued, held, now)
         # What was reported of the request already is not worth saying twice.
         record.reported = tuple(dict.fromkeys((*record.reported, *map(str, judged.reported))))
-        violations = (*self.issuance.violations(issued, errand.csr, view.issuers, now), *judged.violations)
+        # A certificate of the next CA may be valid only when that is (RFC 8894, 4.7): it is judged as of then.
+        begins = view.toward(held.authority).pinned.not_before
+        as_of = now if begins is None else max(now, begins)
+        issuers = view.issuers_for(held.authority)
+        violations = (*self.issuance.violations(issued, errand.csr, issuers, as_of), *judged.violations)
         doubtful = not all(each.keyring.valid_at(now) for each in self.own)
         if violations and doubtful and all(violation.path == "validity" for violation in violations):
             # It is the clock that is wrong, as likely as not (FT-47): ask again when it is right.

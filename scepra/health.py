@@ -78,7 +78,7 @@ class Checkup(Recurring):
                 MessageType.CERT_POLL,
                 transaction,
                 nonce,
-                forwarding.poll_content(view, _NOBODY),
+                forwarding.poll_content(view.issuers[0], _NOBODY),
                 signing.identity,
                 view.encryption,
                 settings.algorithms,

@@ -8,6 +8,7 @@ by what is stored of it, however often it is asked for.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -116,7 +117,7 @@ class RegistrationAuthority:
             floor.ciphers - {ContentCipher.DES_CBC},
             post=self.profile.capabilities.post,
             renewal=self.renewal is not None,
-            rollover=False,
+            rollover=self._answers.announcing is not None,
         ).encode()
 
     def ca_cert(self) -> tuple[str, bytes]:
@@ -131,13 +132,22 @@ class RegistrationAuthority:
         """Content type and body of a GetCACertChain answer (CERT-22)."""
         return transport.CONTENT_TYPE_CA_RA_CERT_CHAIN, self._answers.bag()
 
-    def next_ca_cert(self) -> tuple[str, bytes]:
-        """GetNextCACert: there is no rollover to tell of (CERT-34).
+    async def next_ca_cert(self, source: str) -> tuple[str, bytes]:
+        """Content type and body of a GetNextCACert answer (CERT-30, CERT-31). It may have to be signed, so it counts as
+        a message does.
+
+        Args:
+            source: the peer's IP address.
 
         Raises:
-            Refused: status 501.
+            Refused: status 501, there is no next CA to tell of (CERT-34); 429, it is asked for too often; 503, it cannot
+                be signed now.
         """
-        raise Refused("no next CA certificate", 501)
+        self.admission.message(source)
+        try:
+            return transport.CONTENT_TYPE_NEXT_CA_CERT, await self._answers.next_ca_cert()
+        except KeyUnavailable as error:
+            raise Refused(str(error), 503, retry_after=math.ceil(self.forwarding.settings.retry_after)) from error
 
     async def pki_operation(self, message: bytes, source: str) -> bytes:
         """Answer a pkiMessage.

@@ -75,6 +75,7 @@ def build_intent(entry: Entry, signing: Signing, record: Record) -> Intent:
     patience = hold.expires if hold is not None else forwarding.settings.queue.give_up_after
     passthrough = forwarding.settings.transaction_id == "passthrough"
     theirs = entry.message.transaction_id
+    view, opener = forwarding.upstream.view, reception.generation.encryption.certificate
     identifier = new_id()
     # A copy: in the log it is no outcome yet, and there may be no such transaction in the end.
     stored = replace(record, enrolment=identifier, outcome="authorised" if hold is None else "held")
@@ -111,6 +112,7 @@ def build_intent(entry: Entry, signing: Signing, record: Record) -> Intent:
         "device": device,
         "notify": list(verdict.notify) if isinstance(verdict, ChallengeAccepted) else [],
         "policy": entry.policy,
+        "authority": view.asked_by(opener) if view is not None else None,
         "neighbourhood": entry.room.neighbourhood,
     }
     return Intent(

@@ -182,6 +182,7 @@ class Transaction:
         device: the device that its challenge was given to; empty if that is not known.
         notify: the providers of challenges that are told what becomes of it.
         policy: names the policy that it was judged by (DR-19).
+        authority: the SHA-256 of the CA's certificate that it is asked of; None: of whoever is the CA (CERT-35).
     """
 
     id: str
@@ -219,6 +220,7 @@ class Transaction:
     device: str
     notify: tuple[str, ...]
     policy: str
+    authority: bytes | None = None
 
     def answers(self, message: bytes, now: datetime) -> bool:
         """Whether this is also the answer to the same request made again (MSG-25, FT-23; DR-9).

@@ -101,6 +101,11 @@ class Upstream(Section):
         default="generic",
         description="What CA it is: what it does in its own way stands in for keys that are left out.",
     )
+    rollover: Literal["refuse", "ca", "ra"] = Field(
+        default="ca",
+        description="Whose word is taken for the CA that follows a pinned one: nobody's, the CA's own key's, or that of"
+        " a trusted RA certificate too.",
+    )
     authorisation: Literal["network", "challenge", "ra-certificate"] = Field(
         default="network",
         description="Why the CA believes the RA: where it is, the challenge in the CSR, or its certificate.",

@@ -9,7 +9,7 @@ The embedded upstream of ``scepra demo``, what ``scepra lab-ca`` serves, and the
 """
 
 from scepra.lab.authority import Authority, RAUsage
-from scepra.lab.behaviour import PERMISSIVE, Behaviour, Duplicates, Faces, Fault, Forgery, Payload
+from scepra.lab.behaviour import PERMISSIVE, Behaviour, Duplicates, Faces, Fault, Forgery, Payload, Word
 from scepra.lab.client import Client, Enrolment
 from scepra.lab.csr import build_csr
 from scepra.lab.discovery import Discovery
@@ -43,6 +43,7 @@ __all__ = [
     "Received",
     "Renewals",
     "WithPage",
+    "Word",
     "build_csr",
     "http_client",
     "new_key",

@@ -80,21 +80,36 @@ class Authority:
     ``issued`` has the last :data:`REMEMBERED` certificates since the start, by serial number.
     """
 
-    def __init__(self, identity: Identity, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, identity: Identity, clock: Callable[[], datetime] = utc_now, lifetime: timedelta = LIFETIME
+    ) -> None:
         """
         Args:
             identity: the CA's certificate and its key.
             clock: the time of day, UTC.
+            lifetime: of the certificates that it issues to clients.
         """
         self.identity = identity
         self.issued: dict[int, Certificate] = {}
+        self.lifetime = lifetime
         self._clock = clock
 
     @classmethod
     def create(
-        cls, common_name: str = "scepra lab CA", key: PrivateKey | None = None, clock: Callable[[], datetime] = utc_now
+        cls,
+        common_name: str = "scepra lab CA",
+        key: PrivateKey | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        *,
+        begins: datetime | None = None,
+        lifetime: timedelta = CA_LIFETIME,
     ) -> Authority:
-        """A new CA, of a new RSA-2048 key if it is given none; its certificate is good for ten years."""
+        """A new CA, of a new RSA-2048 key if it is given none.
+
+        Args:
+            begins: when its certificate becomes good; now, if None.
+            lifetime: for how long it is.
+        """
         software = SoftwareKey(new_key() if key is None else key)
         subject = name(common_name)
         certificate = build_certificate(
@@ -102,7 +117,7 @@ class Authority:
             public_key=software.public.der,
             issuer=subject,
             signer=software,
-            validity=Validity.of(clock(), CA_LIFETIME),
+            validity=Validity.of(begins or clock(), lifetime),
             extensions=(
                 basic_constraints(ca=True),
                 key_usage(_CA_USAGES if software.public.kind == "RSA" else ("digitalSignature", *_CA_POWERS)),
@@ -121,8 +136,8 @@ class Authority:
         """The CA's time, UTC."""
         return self._clock()
 
-    def issue(self, csr: CertificationRequest, lifetime: timedelta = LIFETIME) -> Certificate:
-        """Certify a request whose proof of possession has been verified.
+    def issue(self, csr: CertificationRequest, lifetime: timedelta | None = None) -> Certificate:
+        """Certify a request whose proof of possession has been verified; as long as usual, if *lifetime* is None.
 
         Subject, key and extensions are copied octet by octet, except for what would make the subject a CA.
         """
@@ -131,7 +146,7 @@ class Authority:
             key_usage(_usages(csr)),
             *(extension for extension in csr.extensions if extension.oid not in _ISSUERS_OWN),
         )
-        return self.certify(csr.subject.der, csr.public_key, extensions, lifetime)
+        return self.certify(csr.subject.der, csr.public_key, extensions, lifetime or self.lifetime)
 
     def issue_ra(self, common_name: str, usage: RAUsage = RAUsage.DUAL, key: PrivateKey | None = None) -> Identity:
         """A certificate for a registration authority as clients expect it (CERT-06, CERT-07), and its key."""
@@ -148,11 +163,13 @@ class Authority:
     ) -> Certificate:
         """Sign a certificate with exactly these contents, key identifiers added, and remember it.
 
-        A negative *lifetime* makes one that has expired.
+        A negative *lifetime* makes one that has expired. What a CA issues before its own time is good from then on.
         """
-        now = self.now
+        now, begins = self.now, self.certificate.not_before
         expired = Validity(now + 2 * lifetime, now + lifetime)
         validity = Validity.of(now, lifetime) if lifetime > timedelta() else expired
+        if begins is not None and begins > now:
+            validity = Validity(begins, begins + lifetime)
         certificate = build_certificate(
             subject=subject,
             public_key=public_key.der,

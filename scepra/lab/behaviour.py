@@ -67,6 +67,17 @@ class Faces(enum.Enum):
     SPLIT = "one RA certificate that signs, another that decrypts, and the CA's: as NDES has it"
 
 
+class Word(enum.Enum):
+    """By whose word, and in what form, the CA tells of the next one (CERT-30 to CERT-33)."""
+
+    CA = "signed by the CA's key, the next certificates in the content"
+    FIELD = "signed by the CA's key, the next certificates beside the content, as jscep does it"
+    RA = "signed by the RA certificate that signs for the CA"
+    STRANGER = "signed by another key under the CA's name and serial number"
+    UNSIGNED = "not signed at all"
+    MESSAGE = "in a pkiMessage"
+
+
 class Payload(enum.Enum):
     """What a SUCCESS carries, in this order."""
 
@@ -91,6 +102,7 @@ class Behaviour:
         floor: which digests, ciphers, key transports and keys requests may use.
         empty_content: PENDING and FAILURE carry content that is empty, rather than none (PEER-02).
         faces: see :class:`Faces`.
+        word: see :class:`Word`; about nothing, unless a next CA is announced.
         payload: see :class:`Payload`.
         capabilities: the whole GetCACaps body, instead of what is true.
         post: PKIOperation by POST is served, and listed in GetCACaps; else it is answered with 405.
@@ -114,6 +126,7 @@ class Behaviour:
     floor: Floor = MODERN
     empty_content: bool = True
     faces: Faces = Faces.CA
+    word: Word = Word.CA
     payload: Payload = Payload.LEAF
     capabilities: bytes | None = None
     post: bool = True

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from cryptography import x509
 
 from scepra.lab.authority import LIFETIME, Authority
-from scepra.lab.behaviour import Forgery
+from scepra.lab.behaviour import Forgery, Word
 from scepra.lab.key import new_key
-from scepra.scep import oid
+from scepra.scep import cms, der, oid
+from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate, Extension
 from scepra.scep.certification import Validity, basic_constraints, build_certificate, name
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identity, SoftwareKey
 from scepra.scep.message import PKIMessage, new_nonce
+from scepra.scep.rollover import build_next_ca_cert
 
 
 def impostor(identity: Identity) -> Identity:
@@ -59,6 +62,26 @@ def issue(authority: Authority, csr: CertificationRequest, forgery: Forgery | No
     if forgery is Forgery.EXPIRED:
         return authority.issue(csr, -timedelta(days=1))
     return authority.issue(csr)
+
+
+def next_ca_cert(certificates: Sequence[Certificate], authority: Authority, ra: Identity, word: Word) -> bytes:
+    """A GetNextCACert answer, or what a client must not believe to be one.
+
+    Args:
+        certificates: what is next.
+        authority: the CA of today.
+        ra: what signs for it.
+    """
+    if word is Word.UNSIGNED:
+        return cms.degenerate(item.der for item in certificates)
+    if word is Word.FIELD:
+        return cms.sign(None, (), authority.identity, Digest.SHA256, (*certificates, authority.certificate))
+    if word is Word.MESSAGE:
+        attributes = (cms.attribute(oid.MESSAGE_TYPE, der.printable_string("3")),)
+        inner = cms.degenerate(item.der for item in certificates)
+        return cms.sign(inner, attributes, authority.identity, Digest.SHA256, (authority.certificate,))
+    signers = {Word.RA: ra, Word.STRANGER: impostor(authority.identity)} if word is not Word.CA else {}
+    return build_next_ca_cert(certificates, signers.get(word, authority.identity), Digest.SHA256)
 
 
 def _validity(certificate: Certificate) -> Validity:

@@ -44,6 +44,7 @@ from scepra.scep.transport import (
     CONTENT_TYPE_CA_CERT,
     CONTENT_TYPE_CA_RA_CERT,
     CONTENT_TYPE_CA_RA_CERT_CHAIN,
+    CONTENT_TYPE_NEXT_CA_CERT,
     CONTENT_TYPE_PKI_MESSAGE,
     Operation,
     OperationKind,
@@ -101,13 +102,15 @@ class Received:
 
 @dataclass(slots=True)
 class Transaction:
-    """What was asked for under one transactionID, what came of it, and how often it was polled for before."""
+    """What was asked for under one transactionID, what came of it, how often it was polled for before, and which CA
+    it was asked of."""
 
     csr: CertificationRequest
     requester: Certificate
     status: PKIStatus = PKIStatus.PENDING
     certificate: Certificate | None = None
     polls: int = 0
+    authority: Authority | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ class CertificationService(Resource):
         challenge: str | None = None,
         behaviour: Behaviour = Behaviour(),  # noqa: B008 - frozen
         one_time: Callable[[str], bool] | None = None,
+        calendar: Callable[[CertificationService], None] | None = None,
     ) -> None:
         """
         Args:
@@ -146,15 +150,19 @@ class CertificationService(Resource):
             challenge: what every initial enrolment must know; None asks for none.
             behaviour: how the CA behaves at first.
             one_time: uses up a one-time password, and says whether it was good; None asks for none.
+            calendar: looks, before each operation, whether it is time for the next CA.
         """
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted has no type for it
         self.authority = authority
         self.challenge = challenge
         self.behaviour = behaviour
         self.one_time = one_time
+        self.calendar = calendar
+        self.following: Authority | None = None
+        self.former: tuple[Authority, ...] = ()
         self.received: deque[Received] = deque(maxlen=REMEMBERED)
         self.transactions: dict[str, Transaction] = {}
-        self._generations: dict[Faces, Generation] = {}
+        self._generations: dict[tuple[Faces, Authority], Generation] = {}
 
     # What its operator does
 
@@ -166,13 +174,32 @@ class CertificationService(Resource):
         """Refuse what is pending; the next poll is told so."""
         self.transactions[transaction_id].status = PKIStatus.FAILURE
 
+    def announce(self, following: Authority) -> None:
+        """Tell of the CA that will follow; requests may be made to it from now on."""
+        self.following = following
+
+    def roll_over(self) -> None:
+        """The CA that was announced takes over; what is encrypted to the former one is opened still."""
+        if self.following is None:
+            raise ValueError("no CA is announced")
+        self.former = (*self.former, self.authority)
+        self.authority, self.following = self.following, None
+
     @property
     def generation(self) -> Generation:
         """The certificates and keys that clients talk to now."""
+        return self._generation_of(self.authority)
+
+    def _generation_of(self, authority: Authority) -> Generation:
         faces = self.behaviour.faces
-        if faces not in self._generations:
-            self._generations[faces] = _generation(self.authority, faces)
-        return self._generations[faces]
+        if (faces, authority) not in self._generations:
+            self._generations[faces, authority] = _generation(authority, faces)
+        return self._generations[faces, authority]
+
+    @property
+    def _authorities(self) -> tuple[Authority, ...]:
+        """Whoever may be asked: the CA of today first."""
+        return (self.authority, *((self.following,) if self.following is not None else ()), *self.former)
 
     # HTTP
 
@@ -210,6 +237,8 @@ class CertificationService(Resource):
     def _operate(self, operation: Operation, method: str) -> tuple[str, bytes]:
         received = Received(operation.kind, method, operation.message, operation.ca_identifier)
         self.received.append(received)
+        if self.calendar is not None:
+            self.calendar(self)
         if operation.kind is OperationKind.GET_CA_CAPS:
             return CONTENT_TYPE_CA_CAPS, self._ca_caps()
         if operation.kind is OperationKind.GET_CA_CERT:
@@ -220,13 +249,24 @@ class CertificationService(Resource):
             if not (self.behaviour.post if method == "POST" else self.behaviour.get):
                 raise Refused("switched off", 405)
             return CONTENT_TYPE_PKI_MESSAGE, self._pki_operation(received)
-        raise Refused("there is no next CA certificate", 501)
+        return CONTENT_TYPE_NEXT_CA_CERT, self._next_ca_cert()
+
+    def _next_ca_cert(self) -> bytes:
+        if self.following is None:
+            raise Refused("there is no next CA certificate", 501)
+        following = self._generation_of(self.following)
+        certificates = dict.fromkeys(
+            (self.following.certificate, following.encryption.certificate, following.signing.certificate)
+        )
+        return forgery.next_ca_cert(tuple(certificates), self.authority, self.generation.signing, self.behaviour.word)
 
     def _ca_caps(self) -> bytes:
         if self.behaviour.capabilities is not None:
             return self.behaviour.capabilities
         floor = self.behaviour.floor
-        return offered(floor.digests, floor.ciphers, post=self.behaviour.post, renewal=True, rollover=False).encode()
+        return offered(
+            floor.digests, floor.ciphers, post=self.behaviour.post, renewal=True, rollover=self.following is not None
+        ).encode()
 
     def _ca_cert(self, wanted: str | None) -> tuple[str, bytes]:
         manner, authority = self.behaviour.manner, self.authority.certificate.der
@@ -250,7 +290,7 @@ class CertificationService(Resource):
             Refused: no CertRep can answer it.
         """
         request = received.request = PKIMessage.parse(received.message)
-        manner, used = self.behaviour.manner, Algorithms()
+        manner, used, generation = self.behaviour.manner, Algorithms(), self.generation
         if request.message_type not in manner.serves:
             raise Refused("a message that is not read here", 500)
         try:
@@ -259,9 +299,9 @@ class CertificationService(Resource):
             signer, digest = request.verify(self.behaviour.floor)
             received.signer = signer
             used = Algorithms(digest)
-            content, used = self._open(request, digest)
+            content, used, generation = self._open(request, digest)
             received.algorithms = used
-            outcome = self._judge(received, request, signer, content)
+            outcome = self._judge(received, request, signer, content, self._asked(generation))
             used = answering(self.behaviour, used)
             answer = self._seal(outcome, signer, request, used)
         except ScepError as error:
@@ -273,22 +313,32 @@ class CertificationService(Resource):
             answer = Answer(PKIStatus.FAILURE, fail_info=error.fail_info, fail_info_text=error.reason)
         received.status = answer.status
         log.info("{received}", received=received)
-        signing = self.generation.signing
+        signing = generation.signing
         if self.behaviour.forgery is Forgery.SIGNER:
             signing = forgery.impostor(signing)
         misdirected = forgery.misdirected(request, self.behaviour.forgery)
         return write(misdirected, answer, signing, self.behaviour.algorithms or used, self.behaviour)
 
-    def _open(self, request: PKIMessage, digest: Digest) -> tuple[bytes, Algorithms]:
-        """The content of a request and what it was sealed with: to our key, or under our challenge (CMS-27)."""
+    def _asked(self, generation: Generation) -> Authority:
+        """The CA that is asked by a message to one of our generations: today's, or the one that follows (CERT-35)."""
+        following = self.following
+        chosen = following is not None and generation is self._generation_of(following)
+        return following if following is not None and chosen else self.authority
+
+    def _open(self, request: PKIMessage, digest: Digest) -> tuple[bytes, Algorithms, Generation]:
+        """The content of a request, what it was sealed with: to our key, or under our challenge (CMS-27); and to which
+        of our generations."""
         envelope = EnvelopedData.parse(request.signed_data.content or b"")
         if self.challenge and any(item.transport is KeyTransport.PASSWORD for item in envelope.recipients):
             content = envelope.open_with_password(self.challenge.encode("utf-8"))
-            return content, Algorithms(digest, envelope.cipher)
-        opened = request.open(Keyring([self.generation]), self.behaviour.floor, digest)
-        return opened.content, opened.algorithms
+            return content, Algorithms(digest, envelope.cipher), self.generation
+        keyring = Keyring(map(self._generation_of, self._authorities))
+        opened = request.open(keyring, self.behaviour.floor, digest)
+        return opened.content, opened.algorithms, opened.generation
 
-    def _judge(self, received: Received, request: PKIMessage, signer: Certificate, content: bytes) -> Outcome:
+    def _judge(
+        self, received: Received, request: PKIMessage, signer: Certificate, content: bytes, authority: Authority
+    ) -> Outcome:
         kind = request.message_type
         if kind is MessageType.CERT_POLL:
             return self._poll(request.transaction_id, signer)
@@ -302,11 +352,11 @@ class CertificationService(Resource):
         if self.behaviour.manner.common_name and not csr.subject.values(_COMMON_NAME):
             raise ScepError("a subject without a common name")
         self._authorise(kind, signer, csr, again=known is not None and known.csr.der == csr.der)
-        return self._enrol(request.transaction_id, signer, csr)
+        return self._enrol(request.transaction_id, signer, csr, authority)
 
     def _authorise(self, kind: MessageType, signer: Certificate, csr: CertificationRequest, *, again: bool) -> None:
         """Let in whoever has a certificate of ours, or knows the challenge; *again*: was let in with it before."""
-        manner, ours = self.behaviour.manner, self.authority.has_issued(signer)
+        manner, ours = self.behaviour.manner, any(each.has_issued(signer) for each in self._authorities)
         if manner.same_subject and not ours and not signer.subject.matches(csr.subject):
             raise ScepError("signed by another subject than the request's")
         if ours and self._renews(kind, signer, csr):
@@ -336,11 +386,13 @@ class CertificationService(Resource):
             raise ScepError("the subject is not that of the certificate to renew")
         return renewals in (Renewals.ANYTHING, Renewals.SAME_SUBJECT)
 
-    def _enrol(self, transaction_id: str, signer: Certificate, csr: CertificationRequest) -> Outcome:
+    def _enrol(
+        self, transaction_id: str, signer: Certificate, csr: CertificationRequest, authority: Authority
+    ) -> Outcome:
         """The outcome of a request; the same request again is the same transaction (MSG-25)."""
         transaction = self._recall(transaction_id)
         if transaction is None or not self._same(transaction.csr, csr):
-            transaction = Transaction(csr, signer)
+            transaction = Transaction(csr, signer, authority=authority)
             remember(self.transactions, transaction_id, transaction)
             if self.behaviour.status is PKIStatus.SUCCESS or self._recognises(signer):
                 self._issue(transaction)
@@ -395,18 +447,22 @@ class CertificationService(Resource):
 
     def _get_cert(self, content: bytes) -> Outcome:
         issuer, serial = parse_issuer_and_serial(content)
-        certificate = self.authority.issued.get(serial)
+        certificate = next((each.issued[serial] for each in self._authorities if serial in each.issued), None)
         if certificate is None or certificate.issuer_der != issuer:
             raise ScepError("no such certificate", FailInfo.BAD_CERT_ID)
         return Outcome(PKIStatus.SUCCESS, degenerate([certificate.der]))
 
     def _issue(self, transaction: Transaction) -> Certificate:
-        transaction.certificate = forgery.issue(self.authority, transaction.csr, self.behaviour.forgery)
+        authority = transaction.authority
+        if authority is None or authority in self.former:
+            authority = self.authority
+        transaction.certificate = forgery.issue(authority, transaction.csr, self.behaviour.forgery)
         transaction.status = PKIStatus.SUCCESS
         return transaction.certificate
 
     def _payload(self, certificate: Certificate) -> bytes:
-        leaf, issuer = certificate.der, self.authority.certificate.der
+        issuing = next(each for each in self._authorities if each.certificate.subject_der == certificate.issuer_der)
+        leaf, issuer = certificate.der, issuing.certificate.der
         order = {
             Payload.LEAF: [leaf],
             Payload.LEAF_THEN_CA: [leaf, issuer],

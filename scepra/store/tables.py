@@ -269,9 +269,10 @@ successions = sa.Table(
     # Of the next CA's certificate.
     sa.Column("fingerprint", DIGEST, primary_key=True),
     sa.Column("certificate", sa.LargeBinary, nullable=False),
-    # The signed answer that says so, and whose signature it has: both are verified again whenever they are read.
+    # The signed answer that says so, and a certs-only message: whose signature that has, and whoever vouches for the
+    # signer, up to the CA that it speaks for. All is verified again whenever it is read.
     sa.Column("evidence", sa.LargeBinary, nullable=False),
-    sa.Column("signer", sa.LargeBinary, nullable=False),
+    sa.Column("path", sa.LargeBinary, nullable=False),
     sa.Column("seen", Moment, nullable=False),
 )
 """Which CA certificate follows a pinned one, by whose word; nothing is believed for being here (CERT-31, AC-106)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from treq.client import HTTPClient
@@ -17,16 +17,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from scepra.config.upstream import Upstream as Settings
-from scepra.errors import Refused, UpstreamError
+from scepra.errors import Refused, ScepError, StoreError, UpstreamError
 from scepra.http.agent import http_client
 from scepra.http.breaker import Breaker
 from scepra.http.connection import Limits
 from scepra.http.request import Reply
 from scepra.recurring import Shared
 from scepra.scep import der, oid
+from scepra.scep.capabilities import GET_NEXT_CA_CERT
 from scepra.scep.transport import OperationKind, trim_message
 from scepra.upstream.exchange import Exchange
 from scepra.upstream.pause import read_pause
+from scepra.upstream.succession import Passing, Succession, Successions, follow, look_ahead
 from scepra.upstream.turns import Turns
 from scepra.upstream.view import UpstreamView, build_view, is_ra
 
@@ -70,6 +72,7 @@ class Upstream(Shared[UpstreamView]):
         reactor: connects and waits.
         now: the time of day, UTC.
         client: takes the place of one over *reactor*.
+        successions: remembers which CA follows which; nothing outlives the process without it.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Upstream(Shared[UpstreamView]):
         now: Callable[[], datetime] = utc_now,
         *,
         client: HTTPClient | None = None,
+        successions: Successions | None = None,
     ) -> None:
         super().__init__(reactor, f"looking at upstream {name}", settings.refresh)
         self.name: str = name
@@ -95,6 +99,8 @@ class Upstream(Shared[UpstreamView]):
         self._exchange = Exchange(name, settings.url, client, reactor, settings.answer, settings.content_type)
         self._mute = False
         self._caps = b""
+        self._successions = successions or Passing()
+        self._known: tuple[Succession, ...] = ()
         self.breaker = Breaker(reactor, settings.retry_after)
         queue = settings.queue
         self.turns = Turns(name, settings.concurrency, queue.waiting, queue.patience, reactor)
@@ -262,7 +268,7 @@ class Upstream(Shared[UpstreamView]):
             reply = await self._exchange.get(OperationKind.GET_CA_CERT)
             if reply.status != 200:
                 raise self._error(reply, "no CA certificates", sent=False)
-            view = build_view(self.name, self._settings, caps, reply.body, self._now())
+            view = await self._build(caps, reply.body)
         except UpstreamError as error:
             self.failure = UpstreamError(
                 self.name, error.reason, sent=False, pause=error.pause, attention=error.attention
@@ -273,6 +279,64 @@ class Upstream(Shared[UpstreamView]):
         self.view, self.failure, self._caps = view, None, caps
         self.breaker.seen()
         return view
+
+    async def _build(self, caps: bytes, ca_cert: bytes) -> UpstreamView:
+        """The view of what the CA says of itself, and of the CA that follows it.
+
+        Raises:
+            UpstreamError: not sent; nothing of it can be believed.
+        """
+        try:
+            self._known = await self._successions.read()
+        except StoreError as error:
+            log.error("upstream {upstream}: {error}", upstream=self.name, error=error.reason)
+        followed = follow(self._settings, self._known)
+        successors = frozenset(each.certificate for each in followed)
+        view = build_view(self.name, self._settings, caps, ca_cert, self._now(), successors)
+        ancestors = dict.fromkeys(item for each in followed for item in (each.path[-1], each.certificate))
+        return await self._look_ahead(replace(view, lineage=tuple(ancestors)))
+
+    async def _look_ahead(self, view: UpstreamView) -> UpstreamView:
+        """The same view, with the CA that follows, if it tells of one that can be believed."""
+        if GET_NEXT_CA_CERT not in view.capabilities:
+            return view
+        before = self.view
+        try:
+            reply = await self._exchange.get(OperationKind.GET_NEXT_CA_CERT)
+        except UpstreamError as error:
+            log.warn("{problem}, asked for the next CA", problem=str(error), upstream=self.name)
+            if before is None or before.current.authority != view.current.authority:
+                return view
+            # One bad moment takes nothing away.
+            return replace(view, next=before.next, announcement=before.announcement)
+        if reply.status != 200:
+            return view
+        try:
+            ahead = look_ahead(self._settings, view, self._known, reply.body, self._now())
+            for each in ahead.new:
+                if await self._successions.keep(each):
+                    self._tell_of(each)
+        except (ScepError, StoreError) as error:
+            log.error(
+                "upstream {upstream}: the next CA that it tells of is not believed: {reason}",
+                upstream=self.name,
+                reason=error.reason,
+            )
+            return view
+        self._known += ahead.new
+        return ahead.view
+
+    def _tell_of(self, succession: Succession) -> None:
+        """Say that a CA is believed from now on that nobody has pinned."""
+        certificate, signer = succession.certificate, succession.path[0]
+        log.warn(
+            "upstream {upstream}: CA sha256:{fingerprint}, {subject}, is to follow, by the word of sha256:{signer};"
+            " it is believed from now on: compare it out of band and pin it, too",
+            upstream=self.name,
+            fingerprint=certificate.fingerprint(),
+            subject=str(certificate.subject),
+            signer=signer.fingerprint(),
+        )
 
     async def _fetch_caps(self) -> bytes:
         """What GetCACaps lists: nothing where there is no answer (CAPS-08), or what it listed before, since one bad
@@ -301,6 +365,13 @@ class Upstream(Shared[UpstreamView]):
                     fingerprint=certificate.fingerprint(),
                     subject=str(certificate.subject),
                 )
+        if not any(pin.matches(view.pinned) for pin in self._settings.ca_fingerprint) and view.pinned not in known:
+            log.warn(
+                "upstream {upstream}: its CA is now sha256:{fingerprint}, which followed the pinned one: pin it in the"
+                " configuration, since only the store tells that it did",
+                upstream=self.name,
+                fingerprint=view.pinned.fingerprint(),
+            )
         before = self.view.capabilities.keywords if self.view is not None else frozenset()
         missing = view.missing | (before - view.capabilities.keywords)
         if missing:

@@ -6,6 +6,7 @@ among what is trusted, and change no pin and no algorithm (design rule 11).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,7 +42,21 @@ class CAGeneration:
     @property
     def authority(self) -> bytes:
         """What a transaction knows the generation by: the SHA-256 of its CA's certificate."""
-        return bytes.fromhex(self.pinned.fingerprint())
+        return _digest(self.pinned)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a CA tells of the CA that follows it, as far as that is believed.
+
+    ``certificates`` are the next CA's, those below it after it; ``message`` is the answer itself, where the CA's
+    own key signed it over them (CERT-31), else None. ``obstacle`` says why no request can be made to it yet, if none
+    can.
+    """
+
+    certificates: tuple[Certificate, ...]
+    message: bytes | None
+    obstacle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +64,10 @@ class UpstreamView:
     """What a CA offers and may be believed.
 
     ``certificates`` are all that it offers, in its order, believed or not. ``current`` is the CA as it issues now,
-    ``next`` the one that follows, as far as requests can be made to it already (CERT-35). ``post`` says that
-    PKIOperation goes by POST. ``missing`` are expected capabilities that it does not list.
+    ``next`` the one that follows, as far as requests can be made to it already (CERT-35), and ``announcement`` what is
+    told of it. ``lineage`` are the CAs that followed each other, as far as evidence tells: those that were pinned, and
+    those that are believed because of them. ``post`` says that PKIOperation goes by POST. ``missing`` are expected
+    capabilities that it does not list.
     """
 
     capabilities: Capabilities
@@ -59,6 +76,8 @@ class UpstreamView:
     post: bool
     missing: frozenset[str]
     next: CAGeneration | None = None
+    announcement: Announcement | None = None
+    lineage: tuple[Certificate, ...] = ()
 
     @property
     def pinned(self) -> Certificate:
@@ -85,12 +104,60 @@ class UpstreamView:
         """Until when the view is good."""
         return self.current.expires
 
+    def knows(self, authority: bytes | None) -> bool:
+        """Whether a generation is the current one, the next one, or one that was before."""
+        return authority in (None, self.current.authority) or any(
+            _digest(each) == authority for each in (*self.lineage, *((self.next.pinned,) if self.next else ()))
+        )
+
     def toward(self, authority: bytes | None) -> CAGeneration:
         """The generation that a transaction is for; the current one where its own is not, or no more, apart from it."""
         return self.next if self.next is not None and self.next.authority == authority else self.current
 
+    def issuers_for(self, authority: bytes | None) -> tuple[Certificate, ...]:
+        """What the certificate of a transaction may verify under: its generation's CAs; and the CA that it was made
+        for, if another has followed that meanwhile."""
+        issuers = self.toward(authority).issuers
+        return (*issuers, *(each for each in self.lineage if _digest(each) == authority and each not in issuers))
 
-def build_view(name: str, settings: Upstream, caps: bytes, ca_cert: bytes, now: datetime) -> UpstreamView:
+    def signers_for(self, authority: bytes | None) -> tuple[Certificate, ...]:
+        """Who may sign the answers of a transaction: whoever may now, and its generation's signers."""
+        return tuple(dict.fromkeys((*self.toward(authority).signers, *self.current.signers)))
+
+    def asked_by(self, certificate: Certificate) -> bytes:
+        """Which generation of the CA a request is for that was encrypted to one of the RA's certificates: the one that
+        issued this (CERT-35)."""
+        following = self.next
+        if following is None or _issuer(certificate, self.current.issuers) is not None:
+            return self.current.authority
+        return following.authority if _issuer(certificate, following.issuers) is not None else self.current.authority
+
+    def issuer_of(self, certificate: Certificate) -> Certificate | None:
+        """Which CA issued a certificate, of all generations."""
+        following = self.next.issuers if self.next is not None else ()
+        return _issuer(certificate, (*self.current.issuers, *following, *self.lineage))
+
+
+def _digest(certificate: Certificate) -> bytes:
+    return bytes.fromhex(certificate.fingerprint())
+
+
+def _issuer(certificate: Certificate, issuers: Iterable[Certificate]) -> Certificate | None:
+    """Which of some CAs issued a certificate: by its name, and by its signature, as generations share a name."""
+    for each in issuers:
+        if each.subject_der == certificate.issuer_der and certificate.signed_by(each.public_key):
+            return each
+    return None
+
+
+def build_view(
+    name: str,
+    settings: Upstream,
+    caps: bytes,
+    ca_cert: bytes,
+    now: datetime,
+    followed: frozenset[Certificate] = frozenset(),
+) -> UpstreamView:
     """The view that two answers give.
 
     Args:
@@ -99,13 +166,14 @@ def build_view(name: str, settings: Upstream, caps: bytes, ca_cert: bytes, now: 
         caps: the body of the GetCACaps answer, empty where there was none (CAPS-08).
         ca_cert: the body of the GetCACert answer.
         now: UTC.
+        followed: the CAs that are believed beside the pinned ones, since they follow them.
 
     Raises:
         UpstreamError: nothing that is offered is pinned, or nothing that is trusted can be encrypted to.
     """
     try:
         certificates = parse_ca_certificates(ca_cert)
-        trust = _Trust.from_pins(settings, certificates, now)
+        trust = Believed.from_pins(settings, certificates, now, followed)
         current = trust.generation(settings.floor)
     except ScepError as error:
         raise UpstreamError(name, f"its CA certificates cannot be used: {error.reason}", sent=False) from error
@@ -131,7 +199,7 @@ def issued(certificate: Certificate, issuer: Certificate) -> bool:
 
 
 @dataclass(slots=True)
-class _Trust:
+class Believed:
     """What was offered; of it, what is trusted, with how many CAs may follow below (None: it issues nothing); and why
     the rest is not."""
 
@@ -140,31 +208,54 @@ class _Trust:
     refused: dict[Certificate, str]
 
     @classmethod
-    def from_pins(cls, settings: Upstream, offered: tuple[Certificate, ...], now: datetime) -> _Trust:
-        """Trust what is pinned, and what chains to it, level by level.
+    def from_pins(
+        cls,
+        settings: Upstream,
+        offered: tuple[Certificate, ...],
+        now: datetime,
+        followed: frozenset[Certificate] = frozenset(),
+    ) -> Believed:
+        """Trust what is pinned or follows it, and what chains to that, level by level.
 
         Raises:
             ScepError: no valid CA certificate is pinned.
         """
-        pinned = [item for item in offered if any(pin.matches(item) for pin in settings.ca_fingerprint)]
+        pinned = [
+            item for item in offered if item in followed or any(pin.matches(item) for pin in settings.ca_fingerprint)
+        ]
         if not pinned:
             raise ScepError("none is pinned; offered are " + ", ".join(map(_shown, offered)))
-        trust = cls(offered, {item: _anchored(item) for item in pinned if item.valid_at(now)}, {})
+        trust = cls(offered, {item: anchored(item) for item in pinned if item.valid_at(now)}, {})
         if all(below is None for below in trust.trusted.values()):
             raise ScepError(f"no pinned one is a CA's and valid now: {', '.join(map(_shown, pinned))}")
         # Whoever pins an RA certificate as well wants no other.
-        only_pinned = any(map(is_ra, pinned))
-        rest = [item for item in offered if item not in pinned]
+        trust.spread(settings.floor, now, frozenset(pinned), only_pinned=any(map(is_ra, pinned)))
+        return trust
+
+    def spread(
+        self,
+        floor: Floor,
+        now: datetime,
+        judged: frozenset[Certificate] = frozenset(),
+        *,
+        only_pinned: bool = False,
+    ) -> None:
+        """Trust what chains to what is trusted, level by level.
+
+        Args:
+            judged: certificates that are left as they are.
+            only_pinned: no further RA certificate is trusted.
+        """
+        rest = [item for item in self.offered if item not in judged and item not in self.trusted]
         found = True
         while found:
             found = False
             for item in tuple(rest):
                 if only_pinned and is_ra(item):
-                    trust.refused[item] = "is not pinned, while another RA certificate is"
-                elif trust._extend(item, settings.floor, now):
+                    self.refused[item] = "is not pinned, while another RA certificate is"
+                elif self._extend(item, floor, now):
                     rest.remove(item)
                     found = True
-        return trust
 
     def _extend(self, item: Certificate, floor: Floor, now: datetime) -> bool:
         """Trust a certificate if one that is trusted may have issued it, and did."""
@@ -227,7 +318,7 @@ class _Trust:
         return chosen
 
 
-def _anchored(certificate: Certificate) -> int | None:
+def anchored(certificate: Certificate) -> int | None:
     """How many CAs may follow below a pinned certificate; a self-signed one of old has no basicConstraints."""
     of_old = certificate.extension(oid.BASIC_CONSTRAINTS) is None and certificate.is_self_signed
     return _path_length(certificate) if certificate.is_ca or of_old else None

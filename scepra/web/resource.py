@@ -29,6 +29,8 @@ log = Logger()
 access = Logger(namespace="scepra.web.access")
 
 _METHODS = {b"GET": "GET", b"HEAD": "HEAD", b"POST": "POST"}
+# What a key of the RA's own has to be used for.
+_LATER = (OperationKind.PKI_OPERATION, OperationKind.GET_NEXT_CA_CERT)
 _LOGGED = 200  # Octets of a path in the access log.
 
 
@@ -120,7 +122,7 @@ class ScepResource(Resource):
     """Answers every request on the SCEP port.
 
     A client that hangs up cancels nothing: the operation runs to its end, and only its answer is dropped (FT-21).
-    ``operations`` are the PKIOperations under way.
+    ``operations`` are the operations under way.
     """
 
     isLeaf = True
@@ -141,7 +143,7 @@ class ScepResource(Resource):
         exchange = _Exchange(request, self._proxies)
         try:
             authority, operation = self._read(request, exchange)
-            if operation.kind is OperationKind.PKI_OPERATION:
+            if operation.kind in _LATER:
                 request.notifyFinish().addErrback(exchange.hung_up)
                 Deferred.fromCoroutine(self._operate(authority, operation, exchange))
             else:
@@ -172,22 +174,24 @@ class ScepResource(Resource):
     async def _operate(self, authority: Authority, operation: Operation, exchange: _Exchange) -> None:
         self.operations.begin(exchange)
         try:
-            reply = await authority.pki_operation(operation.message, exchange.source)
+            if operation.kind is OperationKind.GET_NEXT_CA_CERT:
+                content_type, reply = await authority.next_ca_cert(exchange.source)
+            else:
+                content_type = CONTENT_TYPE_PKI_MESSAGE
+                reply = await authority.pki_operation(operation.message, exchange.source)
         except Exception as error:
             exchange.fail(error)
         else:
             # Every CertRep is a 200, whatever it says (HTTP-25), and none may be kept by a cache (HTTP-27).
-            exchange.answer(CONTENT_TYPE_PKI_MESSAGE, reply)
+            exchange.answer(content_type, reply)
         finally:
             self.operations.end(exchange)
 
 
 def _public(authority: Authority, kind: OperationKind) -> tuple[str, bytes]:
-    """Content type and body of what anyone may ask for."""
+    """Content type and body of what anyone may ask for, and what is at hand."""
     if kind is OperationKind.GET_CA_CAPS:
         return CONTENT_TYPE_CA_CAPS, authority.ca_caps()
     if kind is OperationKind.GET_CA_CERT:
         return authority.ca_cert()
-    if kind is OperationKind.GET_CA_CERT_CHAIN:
-        return authority.ca_cert_chain()
-    return authority.next_ca_cert()
+    return authority.ca_cert_chain()

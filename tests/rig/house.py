@@ -36,6 +36,7 @@ from scepra.reconciler import Reconciler
 from scepra.store import intents, tables
 from scepra.store.database import Database
 from scepra.store.vault import Vault
+from scepra.succession import StoredSuccessions
 from scepra.transaction import Transaction
 from scepra.upstream.client import Upstream, utc_now
 from scepra.web.resource import ScepResource
@@ -248,8 +249,9 @@ def house(
     config = load(file)
     ca = ca or CertificationService(state.authority)
     clock = clock or Clock()
-    known = Upstream("ca", config.upstreams["ca"], clock, now, client=client or StubTreq(ca))
     store = database or Database(in_memory())
+    successions = StoredSuccessions("ca", store)
+    known = Upstream("ca", config.upstreams["ca"], clock, now, client=client or StubTreq(ca), successions=successions)
     outside = asked if asked is not None else (lambda url, limits: web) if web is not None else None
     ground = Ground(store, VAULT, clock, now, slowly, outside=outside)
     made = build(config, {"ca": known}, ground)
