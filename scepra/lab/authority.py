@@ -81,18 +81,25 @@ class Authority:
     """
 
     def __init__(
-        self, identity: Identity, clock: Callable[[], datetime] = utc_now, lifetime: timedelta = LIFETIME
+        self,
+        identity: Identity,
+        clock: Callable[[], datetime] = utc_now,
+        *,
+        lifetime: timedelta = LIFETIME,
+        begins: datetime | None = None,
     ) -> None:
         """
         Args:
             identity: the CA's certificate and its key.
             clock: the time of day, UTC.
             lifetime: of the certificates that it issues to clients.
+            begins: from when on its certificates are good, if it issues some before; now, if None.
         """
         self.identity = identity
         self.issued: dict[int, Certificate] = {}
         self.lifetime = lifetime
         self._clock = clock
+        self._begins = begins
 
     @classmethod
     def create(
@@ -107,7 +114,7 @@ class Authority:
         """A new CA, of a new RSA-2048 key if it is given none.
 
         Args:
-            begins: when its certificate becomes good; now, if None.
+            begins: from when on its certificate is good, and whatever it issues before; now, if None.
             lifetime: for how long it is.
         """
         software = SoftwareKey(new_key() if key is None else key)
@@ -117,14 +124,14 @@ class Authority:
             public_key=software.public.der,
             issuer=subject,
             signer=software,
-            validity=Validity.of(begins or clock(), lifetime),
+            validity=Validity.of(clock(), lifetime) if begins is None else Validity(begins, begins + lifetime),
             extensions=(
                 basic_constraints(ca=True),
                 key_usage(_CA_USAGES if software.public.kind == "RSA" else ("digitalSignature", *_CA_POWERS)),
                 subject_key_identifier(software.public),
             ),
         )
-        return cls(Identity(certificate, software), clock)
+        return cls(Identity(certificate, software), clock, begins=begins)
 
     @property
     def certificate(self) -> Certificate:
@@ -165,7 +172,7 @@ class Authority:
 
         A negative *lifetime* makes one that has expired. What a CA issues before its own time is good from then on.
         """
-        now, begins = self.now, self.certificate.not_before
+        now, begins = self.now, self._begins
         expired = Validity(now + 2 * lifetime, now + lifetime)
         validity = Validity.of(now, lifetime) if lifetime > timedelta() else expired
         if begins is not None and begins > now:

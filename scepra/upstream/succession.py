@@ -170,7 +170,7 @@ def look_ahead(
     # What is passed on says nothing that is not believed here.
     whole = told.signed and told.signer in view.issuers and all(each in believed for each in offered if each.is_ca)
     announcement = Announcement(tuple(believed), answer if whole else None, obstacle)
-    lineage = (*view.lineage, *(each.certificate for each in new), *(each.path[-1] for each in new))
+    lineage = (*view.lineage, *(item for each in new for item in (each.path[-1], each.certificate)))
     return Ahead(
         replace(view, next=generation, announcement=announcement, lineage=tuple(dict.fromkeys(lineage))),
         new,

@@ -79,7 +79,7 @@ def test_certificate_by_another_ca_is_no_signer(connect: Connect, service: Certi
     other = Authority.create("Another CA", clock=lambda: NOW)
     foreign = CertificationService(other, CHALLENGE, Behaviour(faces=Faces.RA))
     own_generation = service.generation
-    service._generations[Faces.RA] = foreign.generation
+    service._generations[Faces.RA, service.authority] = foreign.generation
     client = connect(ca_fingerprint=service.authority.certificate.fingerprint())
     assert own_generation is not foreign.generation
     with pytest.raises(ScepError):
