@@ -102,6 +102,12 @@ class RegistrationAuthority:
         return any(isinstance(each, model.StaticChallenge) for each in model.singles(self.profile.challenge))
 
     @property
+    def _renewal(self) -> RenewalRules | None:
+        """The rules for renewals, by which a CA that follows one of the anchors is one, too."""
+        view = self.upstream.view
+        return self.renewal.beside(view.lineage) if self.renewal is not None and view is not None else self.renewal
+
+    @property
     def _answers(self) -> Answering:
         return Answering(self.profile, self.identities, self.ways)
 
@@ -140,8 +146,8 @@ class RegistrationAuthority:
             source: the peer's IP address.
 
         Raises:
-            Refused: status 501, there is no next CA to tell of (CERT-34); 429, it is asked for too often; 503, it cannot
-                be signed now.
+            Refused: status 501, there is no next CA to tell of (CERT-34); 429, it is asked for too often; 503, it
+                cannot be signed now.
         """
         self.admission.message(source)
         try:
@@ -212,7 +218,7 @@ class RegistrationAuthority:
             digest,
             keyring=self.keyring,
             floor=self.profile.floor,
-            renewal=self.renewal,
+            renewal=self._renewal,
             agents=self.agents,
             manufacturers=self.manufacturers,
         )
@@ -409,7 +415,7 @@ class RegistrationAuthority:
             provenance,
             self.provider,
             self.rules,
-            self.renewal,
+            self._renewal,
             self.agents,
             challenge_goes_north=group.authorisation == "challenge",
         )

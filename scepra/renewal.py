@@ -6,7 +6,7 @@ RFC 8894, 2.3 and 7.6; security section 4.3.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from scepra.enrolment import Reservation, Violation
@@ -39,6 +39,16 @@ class RenewalRules:
     profiles: frozenset[str] = frozenset()
     outside: bool = False
     uses: int = 1
+
+    def beside(self, lineage: tuple[Certificate, ...]) -> RenewalRules:
+        """The same rules, with those CAs as anchors, too, that follow one of the anchors.
+
+        Args:
+            lineage: CAs of which each follows an earlier one (CERT-12).
+        """
+        first = next((place for place, each in enumerate(lineage) if each in self.anchors), len(lineage))
+        later = tuple(each for each in lineage[first:] if each not in self.anchors)
+        return replace(self, anchors=(*self.anchors, *later)) if later else self
 
     def issued(self, signer: Certificate) -> bool:
         """Whether one of the anchors issued *signer*."""

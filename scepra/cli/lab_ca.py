@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,18 @@ from zope.interface import provider
 from scepra.config.kind import KINDS, KindName
 from scepra.errors import ConfigError
 from scepra.lab.behaviour import Behaviour
+from scepra.lab.files import write_private
 from scepra.lab.kind import BEHAVIOURS
 from scepra.lab.ndes import AdministrationPage, Passwords, WithPage, write_users
+from scepra.lab.rollover import Plan
 from scepra.lab.server import listen as listen_on
 from scepra.lab.server import url_of
-from scepra.lab.service import CertificationService
-from scepra.lab.state import LabState, write_private
+from scepra.lab.state import LabState
 
 USER = "LAB\\ndes"
 ACCOUNT = "ndes-password.txt"
 PATH = "/certsrv/mscep_admin/"
+DAYS = click.FloatRange(min=0, min_open=True)
 
 
 @click.command("lab-ca", short_help="Serve a small SCEP CA for trials.")
@@ -58,14 +61,49 @@ PATH = "/certsrv/mscep_admin/"
     is_flag=True,
     help="Ask for one-time passwords, and give them out on a page like that of NDES, which this imitates.",
 )
-def lab_ca(listen: str, state: Path, challenge_file: Path | None, kind: KindName, ndes: bool) -> None:
+@click.option(
+    "--ca-lifetime",
+    type=DAYS,
+    default=3650,
+    show_default=True,
+    metavar="DAYS",
+    help="How long a CA that is made is good.",
+)
+@click.option(
+    "--certificate-lifetime",
+    type=DAYS,
+    default=365,
+    show_default=True,
+    metavar="DAYS",
+    help="How long certificates are.",
+)
+@click.option(
+    "--rollover-before",
+    type=DAYS,
+    metavar="DAYS",
+    help="Announce the next CA so long before the end of each; it takes over in the middle of that time.",
+)
+def lab_ca(
+    listen: str,
+    state: Path,
+    challenge_file: Path | None,
+    kind: KindName,
+    ndes: bool,
+    ca_lifetime: float,
+    certificate_lifetime: float,
+    rollover_before: float | None,
+) -> None:
     """Serve a small SCEP CA for trials, until Ctrl-C.
 
     The first start makes a CA, certificates for an RA and a challenge for its clients; config.example.yaml names these
     files, so that the RA runs in front of this CA as it stands.
     """
+    if rollover_before is not None and rollover_before >= ca_lifetime:
+        raise click.BadParameter("must be less than --ca-lifetime", param_hint="--rollover-before")
+    before = timedelta(days=rollover_before) if rollover_before is not None else None
+    plan = Plan(timedelta(days=ca_lifetime), timedelta(days=certificate_lifetime), before)
     try:
-        lab = LabState.load_or_create(state)
+        lab = LabState.load_or_create(state, plan=plan)
     except (ConfigError, OSError) as error:
         raise click.ClickException(str(error)) from error
     challenge = challenge_file.read_text("utf-8").rstrip("\r\n") if challenge_file is not None else None
@@ -75,7 +113,7 @@ def lab_ca(listen: str, state: Path, challenge_file: Path | None, kind: KindName
         raise click.UsageError("--challenge-file is one challenge for everybody: it does not go with --ndes")
     globalLogBeginner.beginLoggingTo([_print_event], redirectStandardIO=False)
     behaviour = BEHAVIOURS[kind]
-    resource = _imitate_ndes(lab, behaviour) if ndes else CertificationService(lab.authority, challenge, behaviour)
+    resource = _imitate_ndes(lab, behaviour) if ndes else lab.serve(challenge, behaviour)
     said = f"the one in {challenge_file}" if challenge_file else "none: it trusts whoever reaches this port"
     theirs = f"the challenge in {lab.directory / 'challenge.txt'}"
     if ndes:
@@ -95,8 +133,7 @@ def _imitate_ndes(lab: LabState, behaviour: Behaviour) -> Resource:
         write_users(lab.directory / "ndes-users.txt", users)
     passwords = Passwords()
     page = AdministrationPage(lab.authority, passwords, users, ntlm=ntlm)
-    service = CertificationService(lab.authority, behaviour=behaviour, one_time=passwords.take)
-    return WithPage(service, page)
+    return WithPage(lab.serve(behaviour=behaviour, one_time=passwords.take), page)
 
 
 async def _serve(reactor: Any, endpoint: str, lab: LabState, resource: Resource, challenge: str, theirs: str) -> None:

@@ -19,11 +19,12 @@ from twisted.web.client import ResponseFailed
 from scepra.errors import Refused, ScepError
 from scepra.lab.client import Client, Enrolment
 from scepra.lab.discovery import Discovery
+from scepra.lab.files import write_private
 from scepra.lab.http import http_client
 from scepra.lab.process import Decision, Failed, RegistrationAuthorityProcess
 from scepra.lab.server import listen, url_of
 from scepra.lab.service import CertificationService
-from scepra.lab.state import LabState, write_private
+from scepra.lab.state import LabState
 from scepra.lab.story import Step, Story
 from scepra.scep.capabilities import KEYWORDS
 

@@ -461,7 +461,7 @@ class CertificationService(Resource):
         return transaction.certificate
 
     def _payload(self, certificate: Certificate) -> bytes:
-        issuing = next(each for each in self._authorities if each.certificate.subject_der == certificate.issuer_der)
+        issuing = next((each for each in self._authorities if each.has_issued(certificate)), self.authority)
         leaf, issuer = certificate.der, issuing.certificate.der
         order = {
             Payload.LEAF: [leaf],

@@ -5,25 +5,19 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import secrets
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from scepra.errors import ConfigError, Malformed, Problem
 from scepra.lab.authority import Authority, RAUsage, utc_now
-from scepra.lab.key import PrivateKey, new_key, read_key, write_key
-from scepra.scep.certificate import Certificate
-from scepra.scep.identity import Identity, SoftwareKey
+from scepra.lab.behaviour import Behaviour
+from scepra.lab.files import read_identity, write_identity, write_private
+from scepra.lab.key import new_key
+from scepra.lab.rollover import CA, Calendar, Plan
+from scepra.lab.service import CertificationService
 
-CA = "ca"
 RA_CERTIFICATES = {
     "ra": ("scepra lab RA", RAUsage.DUAL),
     "ra-signing": ("scepra lab RA (signing)", RAUsage.SIGNING),
@@ -34,15 +28,22 @@ CHALLENGE = "challenge.txt"
 
 @dataclass(frozen=True, slots=True)
 class LabState:
-    """What the directory holds; ``created`` is True where the CA is new."""
+    """What the directory holds: ``authority`` is the CA that issues now, ``calendar`` knows those before and after it;
+    ``created`` is True where the CA is new."""
 
     directory: Path
     authority: Authority
     challenge: str
     created: bool
+    calendar: Calendar
 
     @classmethod
-    def load_or_create(cls, directory: Path, clock: Callable[[], datetime] = utc_now) -> LabState:
+    def load_or_create(
+        cls,
+        directory: Path,
+        clock: Callable[[], datetime] = utc_now,
+        plan: Plan = Plan(),  # noqa: B008 - frozen
+    ) -> LabState:
         """Read the directory, and make what is missing in it.
 
         A start that was cut short is finished by the next; RA certificates are made anew when they have expired, or are
@@ -56,61 +57,34 @@ class LabState:
         created = not (directory / f"{CA}.crt").exists()
         if created:
             key = new_key()
-            authority = Authority.create(key=key, clock=clock)
-            _write_identity(directory, CA, authority.certificate, key)
-        else:
-            authority = Authority(_read_identity(directory, CA), clock)
+            write_identity(directory, CA, Authority.create(key=key, clock=clock, lifetime=plan.ca).certificate, key)
+        calendar = Calendar(directory, plan)
+        calendar.read(Authority(read_identity(directory, CA), clock, lifetime=plan.certificate))
+        authority = calendar.current()
         for name, (common_name, usage) in RA_CERTIFICATES.items():
             if not _usable(directory, name, authority):
                 key = new_key()
                 identity = authority.issue_ra(common_name, usage, key)
-                _write_identity(directory, name, identity.certificate, key)
+                write_identity(directory, name, identity.certificate, key)
         if not (directory / CHALLENGE).exists():
             write_private(directory / CHALLENGE, secrets.token_hex(16).upper().encode("ascii") + b"\n")
-        return cls(directory, authority, (directory / CHALLENGE).read_text("utf-8").rstrip("\r\n"), created)
+        return cls(directory, authority, (directory / CHALLENGE).read_text("utf-8").rstrip("\r\n"), created, calendar)
 
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all, that nobody else may read."""
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-
-
-def write_pem(certificate: Certificate) -> bytes:
-    """A certificate in PEM."""
-    body = "\n".join(textwrap.wrap(base64.b64encode(certificate.der).decode("ascii"), 64))
-    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n".encode("ascii")
-
-
-def _write_identity(directory: Path, name: str, certificate: Certificate, key: PrivateKey) -> None:
-    # The key first: where the certificate is, its key is.
-    write_private(directory / f"{name}.key", write_key(key))
-    write_private(directory / f"{name}.crt", write_pem(certificate))
-    (directory / f"{name}.crt").chmod(0o644)
-
-
-def _read_identity(directory: Path, name: str) -> Identity:
-    file = directory / f"{name}.crt"
-    try:
-        pem = file.read_bytes()
-        certificate = Certificate.parse(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER))
-        file = directory / f"{name}.key"
-        key = SoftwareKey(read_key(file.read_bytes()))
-    except (OSError, ValueError, Malformed) as error:
-        raise ConfigError((Problem(str(file), 0, 0, "", f"cannot be used: {error}"),)) from error
-    if not key.public.same_key(certificate.public_key):
-        raise ConfigError((Problem(str(file), 0, 0, "", f"is not the key of {name}.crt"),))
-    return Identity(certificate, key)
+    def serve(
+        self,
+        challenge: str | None = None,
+        behaviour: Behaviour = Behaviour(),  # noqa: B008 - frozen
+        one_time: Callable[[str], bool] | None = None,
+    ) -> CertificationService:
+        """The CA's face, see :class:`~scepra.lab.service.CertificationService`; it goes by the calendar."""
+        service = CertificationService(self.authority, challenge, behaviour, one_time, self.calendar)
+        service.former = tuple(self.calendar.authorities[: self.calendar.authorities.index(self.authority)])
+        return service
 
 
 def _usable(directory: Path, name: str, authority: Authority) -> bool:
     """Whether an RA certificate is there, is this CA's, and is still good."""
     if not (directory / f"{name}.crt").exists():
         return False
-    certificate = _read_identity(directory, name).certificate
+    certificate = read_identity(directory, name).certificate
     return authority.has_issued(certificate) and certificate.valid_at(authority.now)

@@ -45,7 +45,7 @@ def keep(connection: sa.Connection, upstream: str, fingerprint: bytes, row: Row)
         "path": row.path,
         "seen": row.seen,
     }
-    return _INSERT.into(connection, values).rowcount == 1
+    return _INSERT.into(connection, values).first() is not None
 
 
 _OF_UPSTREAM = (
@@ -53,4 +53,4 @@ _OF_UPSTREAM = (
     .where(successions.c.upstream == sa.bindparam("upstream"))
     .order_by(successions.c.seen)
 )
-_INSERT = Insert(successions, lambda insert: insert.on_conflict_do_nothing())
+_INSERT = Insert(successions, lambda insert: insert.on_conflict_do_nothing().returning(successions.c.fingerprint))

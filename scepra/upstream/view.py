@@ -7,7 +7,7 @@ among what is trusted, and change no pin and no algorithm (design rule 11).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from scepra.config.upstream import Upstream
@@ -103,6 +103,10 @@ class UpstreamView:
     def expires(self) -> datetime:
         """Until when the view is good."""
         return self.current.expires
+
+    def ahead(self) -> UpstreamView:
+        """The view as it will be when the next CA is the current one, if one is announced that can be asked already."""
+        return self if self.next is None else replace(self, current=self.next, next=None, announcement=None)
 
     def knows(self, authority: bytes | None) -> bool:
         """Whether a generation is the current one, the next one, or one that was before."""

@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs
 from scepra.challenge.directory import EVERY, DirectoryChallenge
 from scepra.enrolment import ChallengeAccepted, ChallengeRefused, Reservation, Verdict
 from scepra.errors import ConfigError
-from scepra.lab.state import write_private
+from scepra.lab.files import write_private
 from scepra.scep import der, oid
 from scepra.store.vault import Vault
 from tests import csrs

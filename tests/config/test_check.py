@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scepra.config.strength import strength
-from scepra.lab.state import write_private
+from scepra.lab.files import write_private
 from tests.config.sample import PIN, altered, reading, said
 
 SECOND = """\

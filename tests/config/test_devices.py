@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scepra.binding import Binding
 from scepra.config.devices import MAXIMUM, MOST_PROBLEMS, Device, parse_devices, read_devices
-from scepra.lab.state import write_private
+from scepra.lab.files import write_private
 
 FIRST, SECOND = "canary-7Hq2Lx9Zw4", "canary-1Bn5Tm8Kd3"
 CSV = f"""\

@@ -14,7 +14,8 @@ from scepra.config.model import Config, Limits, OfferedCapabilities, SplitIdenti
 from scepra.config.section import Surroundings
 from scepra.keys.check import examine
 from scepra.lab.authority import utc_now
-from scepra.lab.state import LabState, write_private
+from scepra.lab.files import write_private
+from scepra.lab.state import LabState
 from tests import csrs
 from tests.config.reference import ROOT, sections
 

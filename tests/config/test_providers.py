@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from scepra.config.challenge import SignedKey
 from scepra.config.verification import MAXIMUM
-from scepra.lab.state import write_private
+from scepra.lab.files import write_private
 from tests import csrs
 from tests.config.sample import altered, reading, said
 

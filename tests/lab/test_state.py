@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from scepra.errors import ConfigError
 from scepra.lab import LabState, new_key
+from scepra.lab.files import write_private
 from scepra.lab.key import write_key
-from scepra.lab.state import RA_CERTIFICATES, write_private
+from scepra.lab.state import RA_CERTIFICATES
 
 from .conftest import NOW
 

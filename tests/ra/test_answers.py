@@ -9,8 +9,8 @@ import pytest
 from scepra.errors import FailInfo
 from scepra.lab import PERMISSIVE, Behaviour
 from scepra.lab.authority import RAUsage
+from scepra.lab.files import write_pem, write_private
 from scepra.lab.key import write_key
-from scepra.lab.state import write_pem, write_private
 from scepra.scep import der, oid
 from scepra.scep.algorithm import ContentCipher, Digest
 from scepra.scep.message import PKIStatus

@@ -12,7 +12,7 @@ import pytest
 
 from scepra.binding import Binding
 from scepra.lab import CertificationService
-from scepra.lab.state import write_private
+from scepra.lab.files import write_private
 from scepra.minting import Order, digest, give
 from scepra.ndes.broker import Broker, Pool
 from scepra.ndes.client import Client

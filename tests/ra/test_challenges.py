@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scepra.lab.state import write_private
+from scepra.lab.files import write_private
 from scepra.scep import der, oid
 from tests import csrs
 from tests.rig.denial import Denials

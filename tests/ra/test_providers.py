@@ -15,7 +15,7 @@ import pytest
 
 from scepra.errors import FailInfo
 from scepra.http.connection import NotConnected
-from scepra.lab.state import write_private
+from scepra.lab.files import write_private
 from scepra.scep.message import PKIStatus
 from scepra.store import approvals, tables
 from scepra.transaction import State

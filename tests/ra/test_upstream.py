@@ -13,7 +13,7 @@ import pytest
 from scepra.errors import FailInfo
 from scepra.lab import Behaviour, CertificationService, Forgery, Payload
 from scepra.lab.authority import Authority
-from scepra.lab.state import write_pem
+from scepra.lab.files import write_pem
 from scepra.scep import der, oid
 from scepra.scep.algorithm import Algorithms, ContentCipher, Digest
 from scepra.scep.certificate import Certificate
