@@ -94,8 +94,11 @@ class Forwarding:
         now = self.now()
         return await self.database.write(leases.claim, transaction, fence, self.owner, now, now + self.lease)
 
-    async def take_over(self, transaction: Transaction) -> Transaction | None:
+    async def take_over(self, transaction: Transaction, present: bytes | None) -> Transaction | None:
         """Take up what certainly was not sent to another CA, to be sent to this one; None if somebody was faster.
+
+        Args:
+            present: that upstream's present CA; what is for the one that follows it stays there (CERT-35).
 
         Raises:
             Corrupt: its row cannot be used.
@@ -103,7 +106,7 @@ class Forwarding:
         """
         now = self.now()
         fence = await self.database.write(
-            leases.move, transaction.id, transaction.fence, transaction.upstream, self.upstream.name, now
+            leases.move, transaction.id, transaction.fence, transaction.upstream, self.upstream.name, now, present
         )
         return None if fence is None else await self.claim(transaction.id, fence)
 

@@ -104,8 +104,10 @@ class RegistrationAuthority:
     @property
     def _renewal(self) -> RenewalRules | None:
         """The rules for renewals, by which a CA that follows one of the anchors is one, too."""
-        view = self.upstream.view
-        return self.renewal.beside(view.lineage) if self.renewal is not None and view is not None else self.renewal
+        if self.renewal is None:
+            return None
+        views = [way.upstream.view for way in self.ways.all]
+        return self.renewal.beside(tuple(each for view in views if view is not None for each in view.lineage))
 
     @property
     def _answers(self) -> Answering:
@@ -357,8 +359,9 @@ class RegistrationAuthority:
         if choice is None:
             return recorded
         forwarding, begun = choice.forwarding, self.forwarding.reactor.seconds()
+        theirs = next(way.upstream for way in self.ways.all if way.upstream.name == recorded.transaction.upstream)
         try:
-            held = await forwarding.take_over(recorded.transaction)
+            held = await forwarding.take_over(recorded.transaction, theirs.authority)
             if held is None:
                 return recorded
             after = await forwarding.resume(held, begun, record)

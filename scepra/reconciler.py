@@ -126,10 +126,15 @@ class Reconciler(Recurring):
             return
         name, most = self._upstream.name, math.ceil(self._queue.rate * TICK)
         for transaction, fence, profile in await forwarding.database.read(
-            leases.stranded, name, tuple(takers), now, most
+            leases.stranded, name, tuple(takers), now, most, self._upstream.authority
         ):
             other = takers[profile]
-            if await forwarding.database.write(leases.move, transaction, fence, name, other, now) is not None:
+            if (
+                await forwarding.database.write(
+                    leases.move, transaction, fence, name, other, now, self._upstream.authority
+                )
+                is not None
+            ):
                 log.info("transaction {id} goes to {other}, not to {name}", id=transaction, other=other, name=name)
 
     def _spawn(self, transaction: str, fence: int) -> None:

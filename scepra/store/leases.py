@@ -132,10 +132,19 @@ def claim(
 
 
 def move(
-    connection: sa.Connection, transaction: str, fence: int, upstream: str, other: str, now: datetime
+    connection: sa.Connection,
+    transaction: str,
+    fence: int,
+    upstream: str,
+    other: str,
+    now: datetime,
+    present: bytes | None = None,
 ) -> int | None:
     """Have a transaction go to another CA, of which certainly nothing was sent, which nobody is at work on, and which
     nobody has approved for its own (I4).
+
+    Args:
+        present: the upstream's present CA; what is for the one that follows it stays (CERT-35).
 
     Returns:
         Its fence from now on; None if it is not so, or somebody was faster.
@@ -146,9 +155,9 @@ def move(
             transactions.c.id == transaction,
             transactions.c.fence == fence,
             transactions.c.upstream == upstream,
-            _movable(now),
+            _movable(now, present),
         )
-        .values(upstream=other, fence=fence + 1, owner=None, lease_ends=None, changed=now, next_at=now)
+        .values(upstream=other, authority=None, fence=fence + 1, owner=None, lease_ends=None, changed=now, next_at=now)
     )
     if not moved.rowcount:
         return None
@@ -157,24 +166,29 @@ def move(
 
 
 def stranded(
-    connection: sa.Connection, upstream: str, profiles: Collection[str], now: datetime, limit: int
+    connection: sa.Connection,
+    upstream: str,
+    profiles: Collection[str],
+    now: datetime,
+    limit: int,
+    present: bytes | None = None,
 ) -> list[tuple[str, int, str]]:
-    """Ids, fences and profiles of what may go to another CA, the oldest first."""
+    """Ids, fences and profiles of what may go to another CA, the oldest first; *present* as for :func:`move`."""
     rows = connection.execute(
         sa.select(transactions.c.id, transactions.c.fence, transactions.c.profile)
-        .where(transactions.c.upstream == upstream, transactions.c.profile.in_(profiles), _movable(now))
+        .where(transactions.c.upstream == upstream, transactions.c.profile.in_(profiles), _movable(now, present))
         .order_by(transactions.c.next_at)
         .limit(limit)
     )
     return [(row.id, row.fence, row.profile) for row in rows]
 
 
-def _movable(now: datetime) -> sa.ColumnElement[bool]:
+def _movable(now: datetime, present: bytes | None) -> sa.ColumnElement[bool]:
     return sa.and_(
         transactions.c.state == State.QUEUED.value,
         transactions.c.sends == 0,
         transactions.c.approvals == 0,
-        transactions.c.authority.is_(None),
+        sa.or_(transactions.c.authority.is_(None), transactions.c.authority == present),
         transactions.c.quarantine.is_(None),
         _free(now),
     )

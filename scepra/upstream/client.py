@@ -199,6 +199,11 @@ class Upstream(Shared[UpstreamView]):
             self.breaker.turned_away(None)
 
     @property
+    def authority(self) -> bytes | None:
+        """The present CA, as transactions name it; None while it is not known."""
+        return self.view.current.authority if self.view is not None else None
+
+    @property
     def unavailable(self) -> UpstreamError:
         """Why nothing can be sent now."""
         said = self.failure or self.turned_away

@@ -159,7 +159,7 @@ def look_ahead(
         if any(each in view.issuers for each in told.certificates):
             return Ahead(view)  # It tells of what is there already.
         raise ScepError("it tells of no CA")
-    proposed = tuple(_propose(settings, view, told, answer, now)) if told.signed else ()
+    proposed = tuple(_propose(settings, view, told, answer, now))
     remembered = frozenset(each.certificate for each in known)
     followed = follow(settings, (*known, *(each for each in proposed if each.certificate not in remembered)))
     new = tuple(each for each in followed if each.certificate not in remembered)
