@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 from scepra import bag
 from scepra.audit import Record
@@ -15,7 +16,7 @@ from scepra.scep import cms
 from scepra.scep.algorithm import DIGEST_BY_OID, Digest
 from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
-from scepra.scep.identity import Identities
+from scepra.scep.identity import Identities, Identity
 from scepra.scep.message import Answer, PKIMessage, PKIStatus, build_cert_rep, seal_answer
 from scepra.scep.rollover import build_next_ca_cert
 from scepra.store.rows import Corrupt
@@ -158,4 +159,10 @@ class Answering:
             return view.announcement.message
         served = bag.following(view.announcement, self.identities.upcoming, view)
         signing = self.identities.keyring.current.signing
-        return await self.ways.first.hands.use((signing.key,), build_next_ca_cert, served, signing, Digest.SHA256)
+        return await self.ways.first.hands.use((signing.key,), _told, tuple(served), signing)
+
+
+@lru_cache(maxsize=32)
+def _told(certificates: tuple[Certificate, ...], signing: Identity) -> bytes:
+    """The RA's own answer to GetNextCACert: signed once, however many ask."""
+    return build_next_ca_cert(certificates, signing, Digest.SHA256)

@@ -104,10 +104,12 @@ class RegistrationAuthority:
     @property
     def _renewal(self) -> RenewalRules | None:
         """The rules for renewals, by which a CA that follows one of the anchors is one, too."""
-        if self.renewal is None:
-            return None
-        views = [way.upstream.view for way in self.ways.all]
-        return self.renewal.beside(tuple(each for view in views if view is not None for each in view.lineage))
+        rules = self.renewal
+        for way in self.ways.all:
+            view = way.upstream.view
+            if rules is not None and view is not None:
+                rules = rules.beside(view.lineage)
+        return rules
 
     @property
     def _answers(self) -> Answering:
@@ -140,18 +142,12 @@ class RegistrationAuthority:
         """Content type and body of a GetCACertChain answer (CERT-22)."""
         return transport.CONTENT_TYPE_CA_RA_CERT_CHAIN, self._answers.bag()
 
-    async def next_ca_cert(self, source: str) -> tuple[str, bytes]:
-        """Content type and body of a GetNextCACert answer (CERT-30, CERT-31). It may have to be signed, so it counts as
-        a message does.
-
-        Args:
-            source: the peer's IP address.
+    async def next_ca_cert(self) -> tuple[str, bytes]:
+        """Content type and body of a GetNextCACert answer (CERT-30, CERT-31).
 
         Raises:
-            Refused: status 501, there is no next CA to tell of (CERT-34); 429, it is asked for too often; 503, it
-                cannot be signed now.
+            Refused: status 501, there is no next CA to tell of (CERT-34); 503, the answer cannot be signed now.
         """
-        self.admission.message(source)
         try:
             return transport.CONTENT_TYPE_NEXT_CA_CERT, await self._answers.next_ca_cert()
         except KeyUnavailable as error:

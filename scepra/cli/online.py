@@ -11,6 +11,7 @@ from scepra.config.check import Finding
 from scepra.config.document import Path
 from scepra.config.model import Upstream as Settings
 from scepra.errors import UpstreamError
+from scepra.scep.certificate import Certificate
 from scepra.upstream.client import Upstream
 from scepra.upstream.view import UpstreamView
 
@@ -49,6 +50,13 @@ def _judge(path: Path, settings: Settings, view: UpstreamView) -> Iterator[Findi
     """What an upstream that is believed does not offer."""
     for keyword in sorted(view.missing):
         yield Finding((*path, "expect-capabilities"), f"the CA does not list {keyword}", "warning")
+    for successor in (each for each in view.announced if not any(pin.matches(each) for pin in settings.ca_fingerprint)):
+        yield Finding(
+            (*path, "ca-fingerprint"),
+            f"the CA that follows, sha256:{successor.fingerprint()}, is not pinned: compare it out of band, and add it"
+            f"{_by(view.pinned)}",
+            "warning",
+        )
     if not view.capabilities.digest(settings.digest):
         yield Finding((*path, "digest"), f"the CA does not list {settings.digest.value}", "warning")
     if not view.capabilities.cipher(settings.cipher):
@@ -61,3 +69,8 @@ def _judge(path: Path, settings: Settings, view: UpstreamView) -> Iterator[Findi
             "the CA has no RSA key: only a request with a challenge can be encrypted to it (RA-19)",
             "warning",
         )
+
+
+def _by(pinned: Certificate) -> str:
+    """Until when a successor should be pinned: as long as its predecessor is one."""
+    return f" by {pinned.not_after:%Y-%m-%d}" if pinned.not_after is not None else ""

@@ -106,8 +106,11 @@ class Upstream(Shared[UpstreamView]):
         self.turns = Turns(name, settings.concurrency, queue.waiting, queue.patience, reactor)
 
     def pause(self) -> float:
-        """As configured."""
-        return self._every
+        """As configured; but not over the moment when the next CA may take over."""
+        following = self.view.next if self.view is not None else None
+        begins = following.pinned.not_before if following is not None else None
+        until = (begins - self._now()).total_seconds() if begins is not None else 0.0
+        return min(self._every, until + 1.0) if until > 0 else self._every
 
     def failed(self, failure: Failure) -> float:
         """Sooner than after a success; but not before it wants to be asked."""
@@ -329,6 +332,13 @@ class Upstream(Shared[UpstreamView]):
             )
             return view
         self._known += ahead.new
+        announced = ahead.view.announcement
+        if announced is not None and announced.obstacle and (before is None or before.announcement is None):
+            log.warn(
+                "upstream {upstream}: the next CA cannot be asked yet: {obstacle}",
+                upstream=self.name,
+                obstacle=announced.obstacle,
+            )
         return ahead.view
 
     def _tell_of(self, succession: Succession) -> None:

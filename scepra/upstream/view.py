@@ -114,6 +114,11 @@ class UpstreamView:
             _digest(each) == authority for each in (*self.lineage, *((self.next.pinned,) if self.next else ()))
         )
 
+    @property
+    def announced(self) -> tuple[Certificate, ...]:
+        """The CAs that are to follow."""
+        return self.announcement.certificates if self.announcement is not None else ()
+
     def toward(self, authority: bytes | None) -> CAGeneration:
         """The generation that a transaction is for; the current one where its own is not, or no more, apart from it."""
         return self.next if self.next is not None and self.next.authority == authority else self.current

@@ -175,7 +175,7 @@ class ScepResource(Resource):
         self.operations.begin(exchange)
         try:
             if operation.kind is OperationKind.GET_NEXT_CA_CERT:
-                content_type, reply = await authority.next_ca_cert(exchange.source)
+                content_type, reply = await authority.next_ca_cert()
             else:
                 content_type = CONTENT_TYPE_PKI_MESSAGE
                 reply = await authority.pki_operation(operation.message, exchange.source)

@@ -29,8 +29,8 @@ class Authority(Protocol):
     def ca_cert_chain(self) -> tuple[str, bytes]:
         """Content type and body of a GetCACertChain answer."""
 
-    async def next_ca_cert(self, source: str) -> tuple[str, bytes]:
-        """Content type and body of a GetNextCACert answer, to the address *source*."""
+    async def next_ca_cert(self) -> tuple[str, bytes]:
+        """Content type and body of a GetNextCACert answer."""
 
     async def pki_operation(self, message: bytes, source: str) -> bytes:
         """The CertRep that answers *message*, a pkiMessage from the address *source*."""

@@ -210,6 +210,19 @@ def test_online_with_a_weaker_ca(directory: Path, service: CertificationService)
     ]
 
 
+@pytest.mark.proves("CERT-12")
+def test_online_with_a_ca_that_is_to_be_followed(directory: Path, service: CertificationService) -> None:
+    """A next CA that nobody has pinned yet is warned about, with its fingerprint and by when to pin it."""
+    following = Authority.create("scepra lab CA")
+    service.announce(following)
+    (finding,) = seen(directory, service).findings
+    fingerprint, end = following.certificate.fingerprint(), service.authority.certificate.not_after
+    assert (finding.path[2], finding.severity) == ("ca-fingerprint", "warning")
+    assert f"sha256:{fingerprint}" in finding.sentence and finding.sentence.endswith(f" by {end:%Y-%m-%d}")
+    pins = tuple(Fingerprint(bytes.fromhex(each.certificate.fingerprint())) for each in (service.authority, following))
+    assert seen(directory, service, ca_fingerprint=pins).findings == ()
+
+
 def test_online_with_a_ca_that_cannot_be_encrypted_to(directory: Path) -> None:
     """A CA with an EC key alone can be sent requests with a challenge only."""
     service = CertificationService(Authority.create("EC", ec.generate_private_key(ec.SECP256R1())))

@@ -133,6 +133,8 @@ def test_endpoint_that_cannot_be_listened_on(endpoint: str, tmp_path: Path) -> N
         (["--challenge-file", "missing.txt"], "does not exist"),
         (["--challenge-file", "empty.txt"], "the file is empty"),
         (["--challenge-file", "challenge.txt", "--ndes"], "does not go with --ndes"),
+        (["--ca-lifetime", "30", "--rollover-before", "30"], "must be less than --ca-lifetime"),
+        (["--ca-lifetime", "0"], "is not in the range"),
         (["--state", "empty.txt"], "is a file"),
         (["--state", "broken"], "ca.crt: cannot be used"),
     ],

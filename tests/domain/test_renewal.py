@@ -58,6 +58,17 @@ def test_foreign_issuer():
     assert RenewalRules((authority("other CA").certificate,), 30 * DAY).issued(foreign)
 
 
+@pytest.mark.proves("RA-31", "SEC-10")
+def test_a_ca_that_follows_an_anchor_is_one_too():
+    """What follows an anchor may have issued what renews; what came before it, or follows another CA, may not."""
+    first, third = authority("first CA").certificate, authority("third CA").certificate
+    second = authority().certificate
+    beside = RULES.beside((first, second, third))
+    assert beside.anchors == (second, third)
+    assert beside.issued(issued(request(), by="third CA")) and not beside.issued(issued(request(), by="first CA"))
+    assert RULES.beside((first, third)) is RULES.beside((second,)) is RULES.beside(()) is RULES
+
+
 @pytest.mark.proves("AC-049")
 def test_name_is_not_enough():
     """A certificate that bears the anchor's name but another CA's signature was not issued by the anchor."""

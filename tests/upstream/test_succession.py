@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -325,6 +325,18 @@ def test_the_old_pin_is_enough_after_the_rollover(faces: Faces) -> None:
         run(rig.another(Passing()).discover())
 
 
+def test_the_moment_of_the_rollover_is_not_missed() -> None:
+    """The look that comes next comes no later than the next CA's time."""
+    rig = Rig(refresh="1d")
+    rig.service.announce(rig.following)
+    run(rig.upstream.discover())
+    assert rig.upstream.pause() == DAY.total_seconds()
+    rig.now = BEGINS - timedelta(minutes=5)
+    assert rig.upstream.pause() == 301
+    rig.now = BEGINS
+    assert rig.upstream.pause() == DAY.total_seconds()
+
+
 @pytest.mark.proves("CERT-12", "AC-106")
 @pytest.mark.parametrize("word", [Word.STRANGER, Word.UNSIGNED, Word.MESSAGE, Word.FIELD, Word.RA])
 def test_forged_words_change_nothing(word: Word) -> None:
@@ -336,6 +348,27 @@ def test_forged_words_change_nothing(word: Word) -> None:
     assert view.announcement is None and view.next is None
     assert len(events) == 1 and "is not believed" in eventAsText(events[0])
     assert run(rig.kept.read()) == ()
+
+
+class Terse(CertificationService):
+    """A CA that does not tell of its next RA."""
+
+    def _next_ca_cert(self) -> bytes:
+        assert self.following is not None
+        return build_next_ca_cert([self.following.certificate], self.authority.identity, Digest.SHA256)
+
+
+def test_why_the_next_ca_cannot_be_asked_is_said_once() -> None:
+    """Where requests cannot be made ahead, the log says why when it is announced."""
+    rig = Rig()
+    rig.service = Terse(authority(), None, Behaviour(faces=Faces.RA))
+    rig.service.announce(rig.following)
+    upstream = rig.another()
+    with logged(LogLevel.warn) as events:
+        for _ in range(2):
+            view = run(upstream.discover())
+            assert view.next is None and view.announced == (rig.following.certificate,)
+    assert [("cannot be asked yet" in eventAsText(event)) for event in events] == [False, True]
 
 
 def test_a_ca_that_tells_of_nothing_is_not_asked() -> None:

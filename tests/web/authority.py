@@ -29,7 +29,7 @@ class Fake:
     def ca_cert_chain(self) -> tuple[str, bytes]:
         return CONTENT_TYPE_CA_RA_CERT_CHAIN, b"chain"
 
-    async def next_ca_cert(self, source: str) -> tuple[str, bytes]:
+    async def next_ca_cert(self) -> tuple[str, bytes]:
         return CONTENT_TYPE_NEXT_CA_CERT, b"next"
 
     async def pki_operation(self, message: bytes, source: str) -> bytes:
