@@ -26,11 +26,12 @@ from scepra.recurring import Shared
 from scepra.scep import der, oid
 from scepra.scep.capabilities import GET_NEXT_CA_CERT
 from scepra.scep.transport import OperationKind, trim_message
+from scepra.upstream.belief import is_ra
 from scepra.upstream.exchange import Exchange
 from scepra.upstream.pause import read_pause
 from scepra.upstream.succession import Passing, Succession, Successions, follow, look_ahead
 from scepra.upstream.turns import Turns
-from scepra.upstream.view import UpstreamView, build_view, is_ra
+from scepra.upstream.view import UpstreamView, build_view
 
 log = Logger()
 

@@ -11,8 +11,8 @@ from scepra.scep.capabilities import KEYWORDS, Capabilities
 from scepra.scep.certificate import Certificate
 from scepra.scep.cms import parse_ca_certificates
 from scepra.scep.transport import OperationKind
+from scepra.upstream.belief import is_ra, issued
 from scepra.upstream.exchange import Exchange
-from scepra.upstream.view import is_ra, issued
 
 DIGESTS = {"sha256": "SHA-256", "sha1": "SHA-1", "md5": "MD5"}
 

@@ -16,7 +16,8 @@ from scepra.config.upstream import Upstream
 from scepra.errors import ScepError
 from scepra.scep.certificate import Certificate
 from scepra.scep.rollover import NextCACert, parse_next_ca_cert
-from scepra.upstream.view import Announcement, Believed, CAGeneration, UpstreamView, anchored, is_ra, issued
+from scepra.upstream.belief import Believed, CAGeneration, anchored, is_ra, issued
+from scepra.upstream.view import Announcement, UpstreamView
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,37 +12,13 @@ from datetime import datetime
 
 from scepra.config.upstream import Upstream
 from scepra.errors import ScepError, UpstreamError
-from scepra.scep import oid
-from scepra.scep.algorithm import Floor
 from scepra.scep.capabilities import AES, POST_PKI_OPERATION, Capabilities
-from scepra.scep.certificate import Certificate, choose_encryption
+from scepra.scep.certificate import Certificate
 from scepra.scep.cms import parse_ca_certificates
+from scepra.upstream.belief import Believed, CAGeneration, digest
 
 # What RFC 8894, 3.5.2 has SCEPStandard stand for.
 _STANDARD = frozenset((AES, POST_PKI_OPERATION, "SHA-256"))
-_UNBOUNDED = 32
-
-
-@dataclass(frozen=True, slots=True)
-class CAGeneration:
-    """One generation of a CA, as far as it may be believed.
-
-    ``pinned`` is the CA that the trust comes from; ``issuers`` are the certificates that issued ones may verify under:
-    the pinned CAs and those below them. ``encryption`` is what requests are encrypted to: without an RSA key where the
-    CA has none (RA-19). ``signers`` may sign answers. It is good until ``expires``, when the first of its trusted
-    certificates does.
-    """
-
-    pinned: Certificate
-    issuers: tuple[Certificate, ...]
-    encryption: Certificate
-    signers: tuple[Certificate, ...]
-    expires: datetime
-
-    @property
-    def authority(self) -> bytes:
-        """What a transaction knows the generation by: the SHA-256 of its CA's certificate."""
-        return _digest(self.pinned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +80,37 @@ class UpstreamView:
         """Until when the view is good."""
         return self.current.expires
 
-    def ahead(self) -> UpstreamView:
-        """The view as it will be when the next CA is the current one, if one is announced that can be asked already."""
-        return self if self.next is None else replace(self, current=self.next, next=None, announcement=None)
+    def ahead(self, until: datetime | None) -> UpstreamView:
+        """The view by which the RA's own next certificates are fetched: from the next CA, if that can be asked already
+        and will have begun in time; who may sign and issue now still may.
+
+        Args:
+            until: when the RA's newest certificates end; None: it has none, and cannot wait.
+        """
+        following = self._following(until)
+        if following is None:
+            return self
+        issuers, signers = (*following.issuers, *self.issuers), (*following.signers, *self.signers)
+        return replace(self, current=replace(following, issuers=issuers, signers=signers))
+
+    def outdated(self, certificate: Certificate, ends: datetime) -> str:
+        """Why an RA whose newest certificate this is needs another, however long it lasts; empty if it does not."""
+        if self.next is not None and _issuer(certificate, self.next.issuers) is not None:
+            return ""
+        if self._following(ends) is not None:
+            return "another CA is to follow the one that issued it"
+        return (
+            "" if _issuer(certificate, self.issuers) is not None else "another CA has followed the one that issued it"
+        )
+
+    def _following(self, until: datetime | None) -> CAGeneration | None:
+        begins = self.next.pinned.not_before if self.next is not None else None
+        return self.next if begins is not None and until is not None and begins < until else None
 
     def knows(self, authority: bytes | None) -> bool:
         """Whether a generation is the current one, the next one, or one that was before."""
         return authority in (None, self.current.authority) or any(
-            _digest(each) == authority for each in (*self.lineage, *((self.next.pinned,) if self.next else ()))
+            digest(each) == authority for each in (*self.lineage, *((self.next.pinned,) if self.next else ()))
         )
 
     @property
@@ -127,7 +126,7 @@ class UpstreamView:
         """What the certificate of a transaction may verify under: its generation's CAs; and the CA that it was made
         for, if another has followed that meanwhile."""
         issuers = self.toward(authority).issuers
-        return (*issuers, *(each for each in self.lineage if _digest(each) == authority and each not in issuers))
+        return (*issuers, *(each for each in self.lineage if digest(each) == authority and each not in issuers))
 
     def signers_for(self, authority: bytes | None) -> tuple[Certificate, ...]:
         """Who may sign the answers of a transaction: whoever may now, and its generation's signers."""
@@ -145,10 +144,6 @@ class UpstreamView:
         """Which CA issued a certificate, of all generations."""
         following = self.next.issuers if self.next is not None else ()
         return _issuer(certificate, (*self.current.issuers, *following, *self.lineage))
-
-
-def _digest(certificate: Certificate) -> bytes:
-    return bytes.fromhex(certificate.fingerprint())
 
 
 def _issuer(certificate: Certificate, issuers: Iterable[Certificate]) -> Certificate | None:
@@ -195,147 +190,3 @@ def build_view(
         post=settings.transport == "post" or (settings.transport == "auto" and capabilities.post),
         missing=frozenset(settings.expect_capabilities) - listed,
     )
-
-
-def is_ra(certificate: Certificate) -> bool:
-    """Whether a certificate of a GetCACert answer is a registration authority's: neither a CA's nor a root of old."""
-    return not certificate.is_ca and certificate.issuer_der != certificate.subject_der
-
-
-def issued(certificate: Certificate, issuer: Certificate) -> bool:
-    """Whether the names chain."""
-    return certificate.issuer.matches(issuer.subject)
-
-
-@dataclass(slots=True)
-class Believed:
-    """What was offered; of it, what is trusted, with how many CAs may follow below (None: it issues nothing); and why
-    the rest is not."""
-
-    offered: tuple[Certificate, ...]
-    trusted: dict[Certificate, int | None]
-    refused: dict[Certificate, str]
-
-    @classmethod
-    def from_pins(
-        cls,
-        settings: Upstream,
-        offered: tuple[Certificate, ...],
-        now: datetime,
-        followed: frozenset[Certificate] = frozenset(),
-    ) -> Believed:
-        """Trust what is pinned or follows it, and what chains to that, level by level.
-
-        Raises:
-            ScepError: no valid CA certificate is pinned.
-        """
-        pinned = [
-            item for item in offered if item in followed or any(pin.matches(item) for pin in settings.ca_fingerprint)
-        ]
-        if not pinned:
-            raise ScepError("none is pinned; offered are " + ", ".join(map(_shown, offered)))
-        trust = cls(offered, {item: anchored(item) for item in pinned if item.valid_at(now)}, {})
-        if all(below is None for below in trust.trusted.values()):
-            raise ScepError(f"no pinned one is a CA's and valid now: {', '.join(map(_shown, pinned))}")
-        # Whoever pins an RA certificate as well wants no other.
-        trust.spread(settings.floor, now, frozenset(pinned), only_pinned=any(map(is_ra, pinned)))
-        return trust
-
-    def spread(
-        self,
-        floor: Floor,
-        now: datetime,
-        judged: frozenset[Certificate] = frozenset(),
-        *,
-        only_pinned: bool = False,
-    ) -> None:
-        """Trust what chains to what is trusted, level by level.
-
-        Args:
-            judged: certificates that are left as they are.
-            only_pinned: no further RA certificate is trusted.
-        """
-        rest = [item for item in self.offered if item not in judged and item not in self.trusted]
-        found = True
-        while found:
-            found = False
-            for item in tuple(rest):
-                if only_pinned and is_ra(item):
-                    self.refused[item] = "is not pinned, while another RA certificate is"
-                elif self._extend(item, floor, now):
-                    rest.remove(item)
-                    found = True
-
-    def _extend(self, item: Certificate, floor: Floor, now: datetime) -> bool:
-        """Trust a certificate if one that is trusted may have issued it, and did."""
-        for issuer, below in tuple(self.trusted.items()):
-            if below is None or not issued(item, issuer) or not item.signed_by(issuer.public_key, floor.digests):
-                continue
-            if not item.valid_at(now):
-                self.refused[item] = "is expired or not valid yet"
-            elif not item.is_ca:
-                self.trusted[item] = None
-                return True
-            elif below and "keyCertSign" in (item.key_usage or ("keyCertSign",)):
-                self.trusted[item] = min(below - 1, _path_length(item))
-                return True
-        return False
-
-    def generation(self, floor: Floor) -> CAGeneration:
-        """What is trusted, as a generation.
-
-        Raises:
-            ScepError: nothing of it can be encrypted to.
-        """
-        encryption = self.choose_encryption()
-        encryption.public_key.check(floor)
-        issuers = tuple(certificate for certificate, below in self.trusted.items() if below is not None)
-        return CAGeneration(
-            pinned=issuers[0],
-            issuers=issuers,
-            encryption=encryption,
-            signers=tuple(self.trusted),
-            expires=min(end for certificate in self.trusted if (end := certificate.not_after) is not None),
-        )
-
-    def choose_encryption(self) -> Certificate:
-        """What to encrypt to (CERT-11), of what is trusted.
-
-        Raises:
-            ScepError: nothing is fit for it, or RA certificates are offered and none is trusted.
-        """
-        authorities = [item for item in self.trusted if is_ra(item)]
-        strangers = [item for item in self.offered if is_ra(item) and item not in self.trusted]
-        if strangers and not authorities:
-            reasons = (
-                f"{_shown(item)} {self.refused.get(item, 'is not issued by the pinned CA')}" for item in strangers
-            )
-            raise ScepError("no RA certificate can be trusted: " + "; ".join(reasons))
-        chosen = choose_encryption(self.trusted)
-        if chosen is None and not authorities:
-            # A CA that does it all itself may say keyCertSign alone; it is the one that no other stands below.
-            lowest = [
-                item for item in self.trusted if not any(issued(other, item) for other in self.trusted if other != item)
-            ]
-            chosen = choose_encryption(lowest) if len(lowest) == 1 else None
-            authorities = lowest or list(self.trusted)
-        if chosen is None and not any(item.public_key.encrypts for item in self.trusted):
-            # Encrypted by password, it only has to be somebody (RA-19).
-            chosen = authorities[0]
-        if chosen is None:
-            raise ScepError("none that is trusted is for encryption")
-        return chosen
-
-
-def anchored(certificate: Certificate) -> int | None:
-    """How many CAs may follow below a pinned certificate; a self-signed one of old has no basicConstraints."""
-    of_old = certificate.extension(oid.BASIC_CONSTRAINTS) is None and certificate.is_self_signed
-    return _path_length(certificate) if certificate.is_ca or of_old else None
-
-
-def _path_length(certificate: Certificate) -> int:
-    return _UNBOUNDED if certificate.path_length is None else certificate.path_length
-
-
-def _shown(certificate: Certificate) -> str:
-    return f"sha256:{certificate.fingerprint()}"

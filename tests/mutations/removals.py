@@ -252,9 +252,9 @@ REMOVALS = (
     ),
     Removal(
         "a CA that is not pinned is trusted",
-        "scepra/upstream/view.py",
-        "pinned = [item for item in offered if any(pin.matches(item) for pin in settings.ca_fingerprint)]",
-        "pinned = [item for item in offered if item.is_ca]",
+        "scepra/upstream/belief.py",
+        "if item in followed or any(pin.matches(item) for pin in settings.ca_fingerprint)",
+        "if item.is_ca",
         ("tests/upstream/test_view.py",),
     ),
     Removal(

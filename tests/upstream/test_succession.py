@@ -431,3 +431,25 @@ def test_generations_of_one_name_are_told_apart() -> None:
     assert view.issuer_of(made("x", STRANGER).certificate) is None
     assert view.knows(None) and view.knows(following) and view.knows(view.current.authority)
     assert not view.knows(bytes(32))
+
+
+# The RA's own next certificates
+
+
+@pytest.mark.proves("RA-31")
+def test_the_ra_needs_certificates_by_the_ca_that_follows() -> None:
+    """Announced, they are fetched ahead, if they begin in time; once there are some, no others are; after the rollover
+    those of the former CA are not enough."""
+    known, following = view_of(CA), ahead(told(NEXT)).view
+    late, soon = NOW + 300 * DAY, BEGINS
+    assert known.outdated(RA.certificate, late) == ""
+    assert known.ahead(late) is known and following.ahead(None) is following and following.ahead(soon) is following
+    assert following.outdated(RA.certificate, soon) == ""
+    assert "is to follow" in following.outdated(RA.certificate, late)
+    assert following.outdated(NEXT_RA.certificate, late) == ""
+    chosen = following.ahead(late)
+    assert chosen.encryption == NEXT.certificate == chosen.issuers[0]
+    assert chosen.issuers == chosen.signers == (NEXT.certificate, CA.certificate)
+    after = build_view("ca", settings(CA.certificate), b"", bag(NEXT), BEGINS + DAY, frozenset((NEXT.certificate,)))
+    assert "has followed" in after.outdated(RA.certificate, late)
+    assert after.outdated(NEXT_RA.certificate, late) == ""
