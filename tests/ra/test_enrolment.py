@@ -10,7 +10,7 @@ from scepra.errors import FailInfo
 from scepra.lab import PERMISSIVE, Behaviour
 from scepra.scep.algorithm import Algorithms, ContentCipher, Digest, Floor, KeyTransport
 from scepra.scep.message import MessageType, PKIStatus
-from tests.rig.house import house, run
+from tests.rig.house import KEYS, house, run
 from tests.rig.material import ec_key, key
 
 NAME = "device.example"
@@ -146,6 +146,8 @@ def test_key_outside_policy(lab):
 )
 def test_each_side_has_its_algorithms(lab, used, legacy):
     """The answer mirrors the client's algorithms; what goes north uses the upstream's."""
+    if KEYS and used.key_transport is KeyTransport.OAEP_SHA256:
+        pytest.skip("SoftHSM has OAEP with SHA-1 only")
     with house(lab, {"legacy": legacy, "renewal": None}) as built:
         mirrored = Floor(frozenset((used.digest,)), frozenset((used.cipher,)), frozenset((used.key_transport,)))
         client = built.client(algorithms=used, floor=mirrored)

@@ -17,6 +17,7 @@ from twisted.logger import LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.web.client import PotentialDataLoss, RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
 
+from scepra.errors import KeyUnavailable
 from scepra.http.connection import Ended, NotConnected
 from scepra.lab import Behaviour, Fault
 from scepra.scep import der, oid
@@ -495,3 +496,21 @@ def test_keys_that_fail(shared: House, error: Exception) -> None:
     forge = sound(house)
     assert masked(post(house, forge.message()).body) == wrong
     Denials(house)(forge)
+
+
+@pytest.mark.proves("FT-56", "I3", "DR-15")
+def test_a_key_that_has_gone(shared: House) -> None:
+    """A key that cannot be reached is no fault of the message: its client is told to come again, and has lost
+    nothing."""
+    generation = shared.authority.keyring.current
+    gone = KeyUnavailable("hsm", "is not there")
+    identity = replace(generation.encryption, key=FailingKey(generation.encryption.key, gone))
+    keyring = type(shared.authority.keyring)([replace(generation, encryption=identity)])
+    house = rebuilt(shared, identities=FixedIdentities(keyring))
+    forge = sound(house)
+    before = house.stored
+    answer = post(house, forge.message())
+    assert answer.status == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert house.stored == before
+    granted(shared, forge)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scepra.errors import FailInfo, Malformed, ScepError
+from scepra.errors import FailInfo, KeyUnavailable, Malformed, ScepError
 from scepra.scep import der, oid
 from scepra.scep.algorithm import ContentCipher, Digest, Floor, KeyTransport
 from scepra.scep.envelope import (
@@ -322,6 +322,18 @@ def test_a_key_that_complains_changes_nothing(answer: Callable[[bytes], bytes]) 
     """A hardware key that reports bad padding, as an error or as odd octets, is not heard on the wire."""
     envelope = EnvelopedData.parse(FORGE.enveloped())
     assert sum(shut(lambda: envelope.open(Watched(answer), envelope.recipients[0])) for _ in range(20)) > 15
+
+
+@pytest.mark.proves("FT-56")
+def test_a_key_that_has_gone_is_no_refusal() -> None:
+    """A key that cannot be reached says nothing of the envelope."""
+
+    def gone(octets: bytes) -> bytes:
+        raise KeyUnavailable("hsm", "is not there")
+
+    envelope = EnvelopedData.parse(FORGE.enveloped())
+    with pytest.raises(KeyUnavailable):
+        envelope.open(Watched(gone), envelope.recipients[0])
 
 
 @pytest.mark.proves("SEC-02", "AC-037")
