@@ -87,6 +87,16 @@ class Answering:
         )
         return await self._answer(message, Answer(PKIStatus.SUCCESS, envelope), asker)
 
+    async def deliver(self, message: PKIMessage, asker: Asker, payload: bytes, record: Record) -> bytes:
+        """The answer to a query: a certs-only message, sealed to the key that asked.
+
+        Raises:
+            ScepError: badRequest; that key cannot decrypt.
+        """
+        envelope = seal_answer(payload, asker.signer, asker.algorithms)
+        record.outcome = "answered"
+        return await self._answer(message, Answer(PKIStatus.SUCCESS, envelope), asker)
+
     def unavailable(self, record: Record, reason: str) -> Refused:
         """A bare 503: nothing is decided, and the client may come again."""
         record.outcome, record.reasons = "unavailable", (reason,)
@@ -103,10 +113,11 @@ class Answering:
         reasons: tuple[str, ...],
         fail_info: FailInfo,
         asker: Asker | None = None,
+        hint: str = "",
     ) -> bytes:
-        """The one place where refusals are made."""
+        """The one place where refusals are made; *hint* is told beside the reference."""
         record.outcome, record.reasons = "refused", reasons
-        text = f"refused, ref {record.reference}"
+        text = f"refused, ref {record.reference}{hint}"
         return await self._answer(message, Answer(PKIStatus.FAILURE, None, fail_info, text), asker)
 
     async def _answer(self, message: PKIMessage, answer: Answer, asker: Asker | None) -> bytes:

@@ -27,8 +27,9 @@ RECORDED, RECORDED_NAMES = 512, 16
 class Record:
     """What became known of one request, in the order in which it did; empty fields are left out when it is written.
 
-    ``outcome`` is "issued", "refused", "held", "pending" or "unavailable", and "error" where none of these came of it;
-    where it is stored before anything is sent, "authorised"; ``policy`` is the version of the policy that judged it,
+    ``outcome`` is "issued", "answered" (a query), "refused", "held", "pending" or "unavailable", and "error" where none
+    of these came of it; where it is stored before anything is sent, "authorised"; ``request`` is the digest of the CSR,
+    or of what a query says; ``policy`` is the version of the policy that judged it,
     ``rules`` what each of its rules said: "ok", what is waited for, or sentences that object; ``reported`` what
     rules object to that only report; ``shadow`` what another policy would have said;
     ``reference`` is what the client is told, so that its user can ask; ``enrolment`` names the stored transaction,
@@ -103,5 +104,5 @@ class Record:
         emit("{record}", record=json.dumps(known, ensure_ascii=True))
 
 
-_EXPECTED = ("issued", "pending", "held")
+_EXPECTED = ("issued", "answered", "pending", "held")
 _FIELDS = tuple(each.name for each in fields(Record))

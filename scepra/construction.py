@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from scepra import policy
 from scepra.admission import Admission
 from scepra.challenge.protocol import ChallengeProvider, Notified
 from scepra.config import model
+from scepra.config.listurl import is_directory, parse_list_url
 from scepra.config.policyfile import load_policy
 from scepra.errors import ConfigError, Problem
 from scepra.forwarding import Forwarding
@@ -26,9 +27,13 @@ from scepra.keys.certificate import read_certificates
 from scepra.keys.hands import Hands
 from scepra.keys.identity import read_generation, read_identity
 from scepra.keys.token import Tokens
+from scepra.listsource import FileSource, LdapSource, Source, WebSource
+from scepra.provenance import Revocation
 from scepra.providers import combined, providers_of
+from scepra.query import Queries
 from scepra.ra import RegistrationAuthority
-from scepra.revocation import FileSource, RevocationLists, Source, WebSource
+from scepra.renewal import RenewalRules
+from scepra.revocation import RevocationLists
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import FixedIdentities, Identities, Keyring
 from scepra.shadow import Shadow
@@ -193,6 +198,8 @@ def _authority(
 ) -> RegistrationAuthority:
     renewal = profile.renewal
     lists = trust.revocation(name, renewal.trust, renewal.crl) if renewal is not None else None
+    rules = trust.renewal(name, renewal) if renewal is not None else None
+    revocation = lists.standing if lists is not None else None
     return RegistrationAuthority(
         name,
         profile,
@@ -200,15 +207,28 @@ def _authority(
         provider,
         _rules(profile, policy.build(profile.policy)),
         policy.version(profile.policy),
-        trust.renewal(name, renewal) if renewal is not None else None,
+        rules,
         ways,
         admission,
         ground.pause,
         trust.agents(profile.on_behalf),
         trust.manufacturers(profile.challenge),
-        lists.standing if lists is not None else None,
+        revocation,
         shadow,
+        _queries(profile.queries, trust, name, rules, revocation) if profile.queries is not None else None,
     )
+
+
+def _queries(
+    settings: model.Queries,
+    trust: Trust,
+    name: str,
+    rules: RenewalRules | None,
+    revocation: Callable[[Certificate], Awaitable[Revocation]] | None,
+) -> Queries:
+    """What a profile answers besides enrolments."""
+    lists = trust.revocation(name, settings.crl.trust, settings.crl) if settings.crl is not None else None
+    return Queries(name, settings, rules, revocation, lists, trust.infrastructure)
 
 
 def _rules(profile: model.Profile, rules: policy.Rules) -> policy.Rules:
@@ -251,13 +271,10 @@ def _signer(ground: Ground, tokens: Tokens, name: str, patience: float, upstream
     return EphemeralSelfSigned(keys, timedelta(seconds=strategy.period), timedelta(seconds=patience) + SIGNER_MARGIN)
 
 
-def _lists(
-    ground: Ground, name: str, anchors: tuple[Certificate, ...], settings: model.RevocationLists
-) -> RevocationLists:
+def _lists(ground: Ground, name: str, anchors: tuple[Certificate, ...], settings: model.ListSources) -> RevocationLists:
     """The revocation lists of some CAs, from where the configuration says."""
-    limits = HTTPLimits(total=settings.timeout)
-    sources: list[Source] = [
-        *(WebSource(url, Origin(ground.client(url, limits), ground.reactor, settings.size)) for url in settings.urls),
+    sources = [
+        *(_source(ground, url, settings) for url in settings.urls),
         *(FileSource(path, ground.slowly, settings.size) for path in settings.files),
     ]
     return RevocationLists(
@@ -265,9 +282,18 @@ def _lists(
         anchors,
         sources,
         digests=settings.digests,
-        unknown=settings.unknown,
+        unknown=settings.unknown if isinstance(settings, model.RevocationLists) else "retry",
         refresh=settings.refresh,
         now=ground.now,
         reactor=ground.reactor,
         slowly=ground.slowly,
+        served=isinstance(settings, model.ServedLists),
     )
+
+
+def _source(ground: Ground, url: str, settings: model.ListSources) -> Source:
+    """The list at a URL."""
+    if is_directory(url):
+        return LdapSource(url, parse_list_url(url), ground.slowly, settings.size, settings.timeout)
+    client = ground.client(url, HTTPLimits(total=settings.timeout))
+    return WebSource(url, Origin(client, ground.reactor, settings.size))

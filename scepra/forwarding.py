@@ -240,36 +240,68 @@ class Forwarding:
         content = csr.der
         if kind is MessageType.CERT_POLL:
             content = self.poll_content(asked.issuers[0], csr.subject.der)
-        nonce = new_nonce()
-        own = (errand.identity.key,)
+        encoding, expected = await self.compose(
+            kind, held.upstream_transaction, content, errand.identity, view, password, held.authority
+        )
+        if self.reactor.seconds() - errand.begun > self.lease.total_seconds() - settings.timeout:
+            # It may be another's by now (FT-43).
+            raise UpstreamError(held.upstream, "this process was held up for too long", sent=False)
+        return await self.converse(encoding, expected, view, held.authority)
+
+    async def compose(
+        self,
+        kind: MessageType,
+        transaction: str,
+        content: bytes,
+        identity: Identity,
+        view: UpstreamView,
+        password: bytes | None = None,
+        authority: bytes | None = None,
+    ) -> tuple[bytes, Expectation]:
+        """A message to the CA, and what its answer must match.
+
+        Args:
+            transaction: its transactionID.
+            content: what is in its envelope.
+            identity: what signs it.
+            password: what encrypts it where the CA's key cannot.
+            authority: the CA that is asked, where that is not the present one; see :meth:`UpstreamView.toward`.
+
+        Raises:
+            UpstreamError: not sent; the key is not to be had now.
+            ScepError: it cannot be encrypted to this CA.
+        """
+        settings, nonce = self.settings, new_nonce()
         try:
             encoding = await self.hands.use(
-                own,
+                (identity.key,),
                 build_request,
                 kind,
-                held.upstream_transaction,
+                transaction,
                 nonce,
                 content,
-                errand.identity,
-                asked.encryption,
+                identity,
+                view.toward(authority).encryption,
                 settings.algorithms,
                 password=password,
             )
         except KeyUnavailable as error:
-            raise UpstreamError(held.upstream, f"not asked: {error}", sent=False) from error
-        if self.reactor.seconds() - errand.begun > self.lease.total_seconds() - settings.timeout:
-            # It may be another's by now (FT-43).
-            raise UpstreamError(held.upstream, "this process was held up for too long", sent=False)
-        answer = await self.upstream.operate(encoding)
-        expected = Expectation(
-            held.upstream_transaction,
-            nonce,
-            view.signers_for(held.authority),
-            errand.identity.key,
-            settings.floor,
-            password,
-        )
-        return await self.read(answer, expected, view, held.authority)
+            raise UpstreamError(self.upstream.name, f"not asked: {error}", sent=False) from error
+        signers = view.signers_for(authority)
+        return encoding, Expectation(transaction, nonce, signers, identity.key, settings.floor, password)
+
+    async def converse(
+        self, encoding: bytes, expected: Expectation, view: UpstreamView, authority: bytes | None = None
+    ) -> tuple[CertRep, UpstreamView]:
+        """Send a message, and read its answer; with the view that it was believed under.
+
+        Args:
+            authority: as for :meth:`compose`.
+
+        Raises:
+            UpstreamError: no answer, or none that can be believed.
+        """
+        return await self.read(await self.upstream.operate(encoding), expected, view, authority)
 
     def poll_content(self, authority: Certificate, subject_der: bytes) -> bytes:
         """What a CertPoll holds that asks a CA for a subject."""

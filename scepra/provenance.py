@@ -7,8 +7,11 @@ import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from scepra.scep import der
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
+from scepra.scep.identity import CertificateName
+from scepra.scep.name import Name
 
 WEAK = frozenset((Digest.MD5, Digest.SHA1))
 REQUEST_AGENT = "1.3.6.1.4.1.311.20.2.1"
@@ -46,6 +49,24 @@ def issuer_of(certificate: Certificate, anchors: Iterable[Certificate]) -> Certi
         ):
             return anchor
     return None
+
+
+def issuers_asked(issuer: bytes, serial: int, anchors: Iterable[Certificate]) -> tuple[Certificate, ...]:
+    """Which of the anchors a GetCRL asks about (MSG-51).
+
+    It names a certificate whose issuer's list is wanted; some clients name the CA's own certificate instead, which is
+    read so only where no anchor has the issuer's name.
+
+    Args:
+        issuer: an encoded name.
+
+    Raises:
+        ScepError: the name cannot be read.
+    """
+    anchors = tuple(anchors)
+    name = Name.parse(der.parse(issuer))
+    found = tuple(each for each in anchors if each.subject.matches(name))
+    return found or tuple(each for each in anchors if CertificateName(issuer, serial).names(each))
 
 
 def powers(

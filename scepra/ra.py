@@ -40,7 +40,8 @@ from scepra.policy import Rules
 from scepra.policy.claim import bounds
 from scepra.policy.decision import said_by
 from scepra.provenance import Provenance, Revocation
-from scepra.reception import NO_AGENTS, Asker, Reception, receive, receive_poll
+from scepra.query import KINDS, Queries
+from scepra.reception import NO_AGENTS, Asker, Query, Reception, receive, receive_poll, receive_query
 from scepra.recording import Entry, build_intent, routes
 from scepra.renewal import RenewalRules
 from scepra.scep import capabilities, transport
@@ -54,7 +55,7 @@ from scepra.store.holding import Room
 from scepra.store.intents import Exceeded, Full, Recorded, Taken
 from scepra.store.rows import Corrupt
 from scepra.transaction import State, Transaction, request_identity, route
-from scepra.ways import Choice, Group, Ways
+from scepra.ways import Choice, Group, Ways, take_turn
 
 # How often to look whether another request, or another process, has finished what is under way, in seconds.
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 0.5
@@ -68,7 +69,7 @@ class RegistrationAuthority:
     ``profile`` is its configuration; ``identities`` its own; ``provider``, ``rules`` and ``renewal`` who may have
     what; ``ways`` lead to its CAs, and to what is stored; ``pause`` waits for so many seconds. ``agents`` sign
     for others, certificates of ``manufacturers`` for their devices; ``revocation`` tells of one that is to be renewed;
-    ``shadow`` is the policy that is tried beside the enforced one.
+    ``shadow`` is the policy that is tried beside the enforced one; ``queries`` answers GetCert and GetCRL.
     """
 
     name: str
@@ -85,6 +86,7 @@ class RegistrationAuthority:
     manufacturers: tuple[Certificate, ...] = ()
     revocation: Callable[[Certificate], Awaitable[Revocation]] | None = None
     shadow: Shadow | None = None
+    queries: Queries | None = None
 
     @property
     def keyring(self) -> Keyring:
@@ -196,8 +198,8 @@ class RegistrationAuthority:
         if message.message_type is MessageType.CERT_POLL:
             asker = receive_poll(message, signer, digest, keyring=self.keyring, floor=self.profile.floor)
             return await self._poll(message, asker, record)
-        if message.message_type not in (MessageType.PKCS_REQ, MessageType.RENEWAL_REQ):
-            raise ScepError("queries are not served by this profile")
+        if message.message_type in KINDS:
+            return await self._query(message, signer, digest, record)
         if not self.profile.polling and self.ways.full(self.name):
             # Whatever it holds, most likely it would be turned away in the end: so it is before it costs anything.
             raise self.forwarding.upstream.turns.too_many()
@@ -281,6 +283,62 @@ class RegistrationAuthority:
         if found is None:
             raise ScepError("a poll for a transaction that is not known", FailInfo.BAD_CERT_ID)
         return await self._answers.tell(message, asker, found, record)
+
+    async def _query(self, message: PKIMessage, signer: Certificate, digest: Digest, record: Record) -> bytes:
+        """Answer a GetCert or GetCRL (MSG-50 to MSG-52): it changes nothing.
+
+        To those who may not ask it is refused before the RA's key opens anything, to all others alike whatever is
+        missing.
+        """
+        kind, queries = message.message_type, self.queries
+        if queries is None or not queries.answers(kind):
+            raise ScepError("queries are not served by this profile")
+        with self.admission.opening(self.name, record.source, static=self._static):
+            kept = await queries.admit(signer, digest, self.forwarding)
+            if (place := queries.location(kind)) is not None:
+                asker = receive_poll(message, signer, digest, keyring=self.keyring, floor=self.profile.floor)
+                said = ("told where the list is",)
+                return await self._answers.refuse(message, record, said, FailInfo.BAD_REQUEST, asker, f"; see {place}")
+            if not signer.public_key.encrypts:
+                raise ScepError("the client's key cannot decrypt an answer")
+            asked = await self.forwarding.hands.use(
+                opening(self.keyring),
+                receive_query,
+                message,
+                signer,
+                digest,
+                keyring=self.keyring,
+                floor=self.profile.floor,
+            )
+            record.request, record.algorithms = asked.asked.hex(), str(asked.algorithms)
+            payload = await queries.find(asked, kept, record)
+            if payload is None and queries.settings.forward:
+                payload = await self._ask_upstream(queries, asked, record)
+            if payload is None:
+                reasons = ("nothing that this asker may have",)
+                return await self._answers.refuse(message, record, reasons, FailInfo.BAD_CERT_ID, asked)
+            return await self._answers.deliver(message, asked, payload, record)
+
+    async def _ask_upstream(self, queries: Queries, asked: Query, record: Record) -> bytes | None:
+        """What the CA that a query is about answers it with; None where it is about none of the profile's."""
+        unknown: UpstreamError | None = None
+        for forwarding in self.ways.all:
+            try:
+                view = await forwarding.upstream.current()
+            except UpstreamError as error:
+                unknown = unknown or error
+                continue
+            if queries.concerns(asked, view):
+                self.admission.authorised(self.name, record.source)
+                await take_turn(forwarding, self.name)
+                try:
+                    return await queries.forward(asked, forwarding, record)
+                finally:
+                    forwarding.upstream.turns.end()
+        if unknown is not None:
+            # It may be that one's.
+            raise unknown
+        return None
 
     # What is stored
 

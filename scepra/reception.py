@@ -20,10 +20,15 @@ from scepra.scep import der, oid
 from scepra.scep.algorithm import Algorithms, Digest, Floor, KeyTransport
 from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
-from scepra.scep.identity import Generation, Keyring
-from scepra.scep.message import MessageType, PKIMessage, read_envelope
+from scepra.scep.identity import CertificateName, Generation, Keyring
+from scepra.scep.message import MessageType, PKIMessage, parse_issuer_and_serial, read_envelope
+from scepra.scep.name import Name
 
 NO_AGENTS = Agents()
+LONGEST_SERIAL = 256
+"""How many bits a serial number that is asked for may have: of what somebody else has encrypted nothing fits into one
+(RFC 5280, 4.1.2.2, has 160)."""
+_NOBODY_S = der.sequence()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,22 @@ class Reception(Asker):
     digest: Digest
     csr: CertificationRequest
     credential: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class Query(Asker):
+    """A GetCert or GetCRL: the certificate that it names by its issuer, encoded, and its serial number; ``asked`` is
+    the digest of what it says."""
+
+    message_type: MessageType
+    issuer: bytes
+    serial: int
+    asked: bytes
+
+    @property
+    def name(self) -> CertificateName:
+        """The name of that certificate."""
+        return CertificateName(self.issuer, self.serial)
 
 
 def receive(
@@ -100,6 +121,26 @@ def receive_poll(message: PKIMessage, signer: Certificate, digest: Digest, *, ke
         envelope.check(floor, recipient)
         algorithms = Algorithms(digest, envelope.cipher, recipient.transport or KeyTransport.RSA_V15)
     return Asker(signer, generation, algorithms)
+
+
+def receive_query(message: PKIMessage, signer: Certificate, digest: Digest, *, keyring: Keyring, floor: Floor) -> Query:
+    """Open a verified GetCert or GetCRL of somebody who may ask.
+
+    Whoever may not is to be refused before: then the RA's key opens nothing for strangers. Nor does it tell the others
+    anything: content that does not open, or is no IssuerAndSerialNumber, is a certificate that nobody has (SEC-02).
+
+    Raises:
+        ScepError: badAlg or badRequest for what anyone can see on the wire.
+    """
+    opened = message.open(keyring, floor, digest)
+    issuer, serial = _NOBODY_S, 0
+    with suppress(ScepError):
+        found, number = parse_issuer_and_serial(opened.content)
+        Name.parse(der.parse(found))
+        if number.bit_length() <= LONGEST_SERIAL:
+            issuer, serial = found, number
+    asked = hashlib.sha256(opened.content).digest()
+    return Query(signer, opened.generation, opened.algorithms, message.message_type, issuer, serial, asked)
 
 
 def _classify(

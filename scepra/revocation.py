@@ -7,122 +7,27 @@ message names a place (I11).
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.web.http_headers import Headers
 
 from scepra.errors import RevocationError, ScepError
-from scepra.http.agent import Target
-from scepra.http.request import Origin, Unanswered
-from scepra.provenance import Revocation, issuer_of
+from scepra.listsource import Source, Unavailable
+from scepra.provenance import Revocation, issuer_of, issuers_asked
 from scepra.recurring import Shared
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
-from scepra.scep.crl import RevocationList, parse_crl
+from scepra.scep.crl import RevocationList, crl_der, parse_crl
 
 log = Logger()
 
 RETRY = 30.0
 """How soon after a failure a source is tried again, in seconds."""
-
-
-class Unavailable(Exception):
-    """A source gives no list. Its text says why, and repeats nothing of what the source said."""
-
-
-class Source(Protocol):
-    """Where one list comes from; ``place`` names it in the log."""
-
-    place: str
-
-    def changed(self) -> bool:
-        """Whether it is known to have something new."""
-
-    async def fetch(self) -> bytes:
-        """What it has.
-
-        Raises:
-            Unavailable: it has nothing now.
-        """
-
-
-class WebSource:
-    """A list at an http or https URL: nothing is followed, and what is too large is not read to its end.
-
-    Args:
-        url: as configured.
-        origin: the way there, which bounds time and size.
-    """
-
-    def __init__(self, url: str, origin: Origin) -> None:
-        self.place = url
-        self._target = Target(url)
-        self._origin = origin
-
-    def changed(self) -> bool:
-        """Nobody knows before asking."""
-        return False
-
-    async def fetch(self) -> bytes:
-        """What is there now."""
-        try:
-            reply = await self._origin.send("GET", self._target, Headers())
-        except Unanswered as error:
-            raise Unavailable(error.reason) from error
-        if reply.status != 200:
-            raise Unavailable(f"no list but {reply}")
-        return reply.body
-
-
-class FileSource:
-    """A list in a file, read again when that has changed.
-
-    Args:
-        slowly: calls a function where it may take its time.
-        limit: the largest file that is read, in octets.
-    """
-
-    def __init__(self, path: Path, slowly: Callable[..., Awaitable[Any]], limit: int) -> None:
-        self.place = str(path)
-        self._path = path
-        self._slowly = slowly
-        self._limit = limit
-        self._seen: tuple[int, ...] | None = None
-
-    def changed(self) -> bool:
-        """Whether another file stands there now than was read last."""
-        return self._state() != self._seen
-
-    async def fetch(self) -> bytes:
-        """What it holds."""
-        self._seen = self._state()
-        content: bytes = await self._slowly(self._read)
-        return content
-
-    def _state(self) -> tuple[int, ...] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
-
-    def _read(self) -> bytes:
-        try:
-            with self._path.open("rb") as file:
-                content = file.read(self._limit + 1)
-        except OSError as error:
-            raise Unavailable(f"cannot be read: {os.strerror(error.errno or 0)}") from None
-        if len(content) > self._limit:
-            raise Unavailable(f"is larger than {self._limit} octets")
-        return content
 
 
 class RevocationLists(Shared[None]):
@@ -139,6 +44,7 @@ class RevocationLists(Shared[None]):
         now: UTC.
         reactor: the clock that nobody sets.
         slowly: calls a function where it may take its time.
+        served: whether the lists themselves are kept too, to be handed on.
     """
 
     def __init__(
@@ -153,6 +59,7 @@ class RevocationLists(Shared[None]):
         now: Callable[[], datetime],
         reactor: IReactorTime,
         slowly: Callable[..., Awaitable[Any]],
+        served: bool = False,
     ) -> None:
         super().__init__(reactor, f"fetching revocation lists of {name}", refresh)
         # Not "name", which a service has only once below its parent.
@@ -164,6 +71,8 @@ class RevocationLists(Shared[None]):
         self._now = now
         self._slowly = slowly
         self._lists: dict[Source, RevocationList] = {}
+        self._served = served
+        self._encodings: dict[Source, bytes] = {}
 
     def pause(self) -> float:
         """Until sources are asked again: well before the first list ends, and soon after a failure."""
@@ -196,16 +105,43 @@ class RevocationLists(Shared[None]):
         )
         return Revocation.GOOD
 
+    async def serve(self, issuer: bytes, serial: int, asker: Certificate) -> bytes | None:
+        """The newest list, in DER, for a certificate, or for a CA by its own certificate (MSG-51, MSG-52).
+
+        Args:
+            issuer, serial: what the certificate says.
+            asker: who is told: a list for some certificates only is for it, and of two CAs of one name the one counts
+                that issued it.
+
+        Returns:
+            None where it is none of these CAs.
+
+        Raises:
+            RevocationError: it is, and there is no list of it that is good now (FT-57).
+            ScepError: the name cannot be read.
+        """
+        wanted = issuers_asked(issuer, serial, self._anchors)
+        if not wanted:
+            return None
+        if self._is_due():
+            await self.shared()
+        now = self._now()
+        found = [
+            (issuer_of(asker, (held.issuer,)) is not None, held.this_update, self._encodings[source])
+            for source, held in self._lists.items()
+            if held.valid_at(now)
+            and any(_one(held.issuer, each) for each in wanted)
+            and (held.points is None or held.covers(asker))
+        ]
+        if not found:
+            raise RevocationError(f"there is no list for {self.label} that is good now")
+        return max(found)[2]
+
     def _look_up(self, certificate: Certificate) -> Revocation:
         issuer = issuer_of(certificate, self._anchors)
         now, found = self._now(), Revocation.UNKNOWN
         for held in self._lists.values():
-            # A CA's certificates may be several, for one name and key.
-            if (
-                issuer is None
-                or not held.issuer.public_key.same_key(issuer.public_key)
-                or not held.issuer.subject.matches(issuer.subject)
-            ):
+            if issuer is None or not _one(held.issuer, issuer):
                 continue
             try:
                 covered = held.covers(certificate)
@@ -246,9 +182,9 @@ class RevocationLists(Shared[None]):
         except ScepError as error:
             log.error("revocation list {place} is not used: {reason}", place=source.place, reason=error.reason)
         else:
-            self._take(source, fresh)
+            self._take(source, fresh, content)
 
-    def _take(self, source: Source, fresh: RevocationList) -> None:
+    def _take(self, source: Source, fresh: RevocationList, content: bytes) -> None:
         """Keep a list unless what is kept is newer: an old one that is played again takes nothing off."""
         held = self._lists.get(source)
         if held is not None and fresh.this_update < held.this_update:
@@ -270,3 +206,10 @@ class RevocationLists(Shared[None]):
                 end=f"{fresh.next_update:%Y-%m-%d %H:%M}",
             )
         self._lists[source] = fresh
+        if self._served:
+            self._encodings[source] = crl_der(content)
+
+
+def _one(issuer: Certificate, other: Certificate) -> bool:
+    """Whether two certificates are one CA's: it may have several, for one name and key."""
+    return issuer.public_key.same_key(other.public_key) and issuer.subject.matches(other.subject)

@@ -34,8 +34,8 @@ class Trust:
 
     files: Mapping[Path, Anchors]
     infrastructure: frozenset[Certificate]
-    make_lists: Callable[[str, Anchors, model.RevocationLists], RevocationLists]
-    lists: dict[tuple[Anchors, model.RevocationLists], RevocationLists] = field(default_factory=dict)
+    make_lists: Callable[[str, Anchors, model.ListSources], RevocationLists]
+    lists: dict[tuple[Anchors, model.ListSources], RevocationLists] = field(default_factory=dict)
 
     def anchors(self, paths: Iterable[Path]) -> Anchors:
         """All certificates in some files."""
@@ -57,7 +57,7 @@ class Trust:
         )
 
     def revocation(
-        self, name: str, paths: Iterable[Path], settings: model.RevocationLists | None
+        self, name: str, paths: Iterable[Path], settings: model.ListSources | None
     ) -> RevocationLists | None:
         """The lists of the CAs in some files; None where none are configured."""
         if settings is None:
@@ -99,6 +99,8 @@ def anchor_files(profiles: Iterable[model.Profile]) -> Iterable[Path]:
     found: dict[Path, None] = {}
     for profile in profiles:
         found |= dict.fromkeys(profile.renewal.trust if profile.renewal is not None else ())
+        if profile.queries is not None and profile.queries.crl is not None:
+            found |= dict.fromkeys(profile.queries.crl.trust)
         for challenge in model.singles(profile.challenge):
             if isinstance(challenge, model.CertificateChallenge):
                 found |= dict.fromkeys(challenge.anchors)

@@ -27,7 +27,7 @@ from scepra.config.refusal import suggestion
 from scepra.config.store import Store
 from scepra.config.strength import GUESSABLE, WEAK, strength
 from scepra.config.token import KeyInToken
-from scepra.config.trust import check_certificates, placed
+from scepra.config.trust import check_certificates, check_queries, placed
 from scepra.config.upstream import CertificateSigner, EphemeralSigner, Upstream
 from scepra.config.ways import check_upstreams
 from scepra.errors import Refused
@@ -198,6 +198,7 @@ def _profile(name: str, profile: Profile, sections: Sections) -> Iterator[Findin
         )
     yield from _legacy(path, profile.legacy)
     yield from check_certificates(path, profile, sections)
+    yield from check_queries(path, profile, sections)
     yield from _challenge((*path, "challenge"), profile, sections)
     for opening in openness(profile.policy):
         yield Finding((*path, "policy", *opening.path), opening.sentence, opening.severity)

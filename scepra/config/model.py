@@ -30,8 +30,9 @@ from scepra.config.identity import DualIdentity, IdentityFiles, KeyFile, SplitId
 from scepra.config.legacy import Legacy
 from scepra.config.pin import Fingerprint
 from scepra.config.profile import CACertificates, OfferedCapabilities, OnBehalf, Profile, Renewal, Reply, UpstreamRoute
+from scepra.config.queries import Queries
 from scepra.config.rates import Rate, Rates
-from scepra.config.revocation import RevocationLists
+from scepra.config.revocation import ListSources, RevocationLists, ServedLists
 from scepra.config.secret import Secret
 from scepra.config.section import Section
 from scepra.config.service import DirectoryChallenge, IntuneChallenge, WebhookChallenge
@@ -162,6 +163,7 @@ __all__ = [
     "KeyInToken",
     "Legacy",
     "Limits",
+    "ListSources",
     "Listen",
     "MintedChallenge",
     "NdesChallenge",
@@ -169,6 +171,7 @@ __all__ = [
     "OfferedCapabilities",
     "OnBehalf",
     "Profile",
+    "Queries",
     "Queue",
     "Rate",
     "Rates",
@@ -178,6 +181,7 @@ __all__ = [
     "RevocationLists",
     "Secret",
     "Section",
+    "ServedLists",
     "SignedChallenge",
     "SingleChallenge",
     "SplitIdentity",

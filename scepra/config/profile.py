@@ -11,6 +11,7 @@ from scepra.config.challenge import Challenge
 from scepra.config.identity import RaIdentity
 from scepra.config.legacy import Legacy, floor_with
 from scepra.config.pin import Pin
+from scepra.config.queries import Queries
 from scepra.config.revocation import RevocationLists
 from scepra.config.section import Section
 from scepra.config.value import Count, Distinct, FilePath, Flag, Label, Listed, Octets, Seconds, Text
@@ -175,6 +176,9 @@ class Profile(Section):
         default_factory=CACertificates, description="Which CA certificates GetCACert holds."
     )
     reply: Reply = Field(default_factory=Reply, description="How answers are made.")
+    queries: Queries | None = Field(
+        default=None, description="What GetCert and GetCRL are answered with; without it both are refused."
+    )
     polling: Flag = Field(
         default=True,
         description="Whether its clients can poll: what cannot be answered at once is PENDING to them; to others, 503"

@@ -16,7 +16,8 @@ from scepra.config.document import Path
 from scepra.config.finding import Finding, Sections
 from scepra.config.profile import Profile, Renewal
 from scepra.config.refusal import suggestion
-from scepra.config.revocation import RevocationLists
+from scepra.config.revocation import ListSources, RevocationLists
+from scepra.config.upstream import EphemeralSigner
 from scepra.policy.pattern import Pattern
 
 
@@ -70,10 +71,31 @@ def _renewal(path: Path, renewal: Renewal, sections: Sections) -> Iterator[Findi
     yield from _lists((*path, "crl"), renewal.crl, sections)
 
 
-def _lists(path: Path, lists: RevocationLists | None, sections: Sections) -> Iterator[Finding]:
+def check_queries(path: Path, profile: Profile, sections: Sections) -> Iterator[Finding]:
+    """What concerns queries: who answers them, and that somebody does."""
+    queries, path = profile.queries, (*path, "queries")
+    if queries is None:
+        return
+    if not queries.certificates and not queries.lists:
+        yield Finding(path, "nothing is answered: name get-cert, crl, location or forward", "warning")
+    if queries.location is not None and queries.crl is not None:
+        yield Finding((*path, "location"), "clients are told it instead of being sent the lists under crl")
+    if queries.forward and queries.location is not None and not queries.certificates:
+        yield Finding((*path, "forward"), "nothing is ever forwarded: GetCRL is answered with location, GetCert is off")
+    elif queries.forward:
+        for name in profile.upstream_names:
+            upstream = sections.upstreams.get(name)
+            sentence = f"the upstream {name} sees the RA ask, and cannot tell for whom (RA-32)"
+            if upstream is not None and isinstance(upstream.signer, EphemeralSigner):
+                sentence += ", by certificates that it has not issued: most CAs answer only those who have one"
+            yield Finding((*path, "forward"), sentence, "warning")
+    yield from _lists((*path, "crl"), queries.crl, sections)
+
+
+def _lists(path: Path, lists: ListSources | None, sections: Sections) -> Iterator[Finding]:
     if lists is None:
         return
-    if lists.unknown == "allow":
+    if isinstance(lists, RevocationLists) and lists.unknown == "allow":
         sentence = "whoever keeps the lists from the RA makes revoked certificates good again"
         yield Finding((*path, "unknown"), sentence, "warning")
     if lists.sha1 == "allow":

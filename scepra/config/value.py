@@ -28,16 +28,19 @@ def _label(text: str) -> str:
     return text
 
 
-def _place(text: str) -> str:
+_EXPECTED = "expected an http or https URL"
+
+
+def _place(text: str, expected: str = _EXPECTED) -> str:
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ValueError("expected an http or https URL") from None
+        raise ValueError(expected) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii() or not text.isprintable():
-        raise ValueError("expected an http or https URL")
+        raise ValueError(expected)
     if " " in text or port == 0:
-        raise ValueError("expected an http or https URL")
+        raise ValueError(expected)
     if parts.username is not None or parts.password is not None:
         raise ValueError("a URL here has no user name and no password")
     return text
@@ -49,8 +52,16 @@ def _url(text: str) -> str:
     return text
 
 
-def _document(text: str) -> str:
-    if "#" in _place(text):
+def document_url(text: str, expected: str = _EXPECTED) -> str:
+    """The URL of a document, perhaps with a query.
+
+    Args:
+        expected: what anything else is told.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "#" in _place(text, expected):
         raise ValueError("a URL here has no fragment")
     return text
 
@@ -100,7 +111,6 @@ Flag = StrictBool
 Octets = Count
 Label = Annotated[StrictStr, AfterValidator(_label)]
 Url = Annotated[StrictStr, AfterValidator(_url)]
-DocumentUrl = Annotated[StrictStr, AfterValidator(_document)]
 HttpsUrl = Annotated[StrictStr, AfterValidator(_https)]
 ServiceUrl = Annotated[StrictStr, AfterValidator(_service)]
 Endpoint = Annotated[StrictStr, AfterValidator(_endpoint)]
@@ -109,7 +119,6 @@ FilePath = Annotated[Path, BeforeValidator(_path, json_schema_input_type=str)]
 __all__ = [
     "Count",
     "Distinct",
-    "DocumentUrl",
     "Endpoint",
     "FilePath",
     "Flag",
@@ -122,5 +131,6 @@ __all__ = [
     "ServiceUrl",
     "Text",
     "Url",
+    "document_url",
     "on_loopback",
 ]

@@ -102,7 +102,7 @@ def parse_crl(
     Raises:
         ScepError: it is none, none of an anchor's, or says less than it should; the reason says which.
     """
-    encoding = _unwrapped(content)
+    encoding = crl_der(content)
     whole = _element(encoding, 0, len(encoding))
     signed, algorithm, signature = _parts(encoding, *_body(encoding, whole, der.SEQUENCE))
     fields = _fields(encoding, signed)
@@ -120,8 +120,12 @@ def parse_crl(
     )
 
 
-def _unwrapped(content: bytes) -> bytes:
-    """The DER of a list in PEM; anything else as it is."""
+def crl_der(content: bytes) -> bytes:
+    """The DER of a list in PEM; anything else as it is.
+
+    Raises:
+        Malformed: several lists, or what is no PEM.
+    """
     blocks = _PEM.findall(content) if content[:1] == b"-" else []
     if not blocks:
         return content

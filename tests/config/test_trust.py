@@ -80,8 +80,12 @@ def test_how_long_certificates_are_known(text: str, problems: list[str]) -> None
         ("{urls: 'http://a.example/ca.crl'}", []),
         ("{urls: ['https://a.example:8443/?cmd=crl'], files: a.crl, unknown: retry}", []),
         ("{}", [": expected urls or files, or both"]),
-        ("{urls: ['ldap://a.example/ca.crl']}", [".urls[0]: expected an http or https URL"]),
-        ("{urls: ['file:///ca.crl']}", [".urls[0]: expected an http or https URL"]),
+        ("{urls: ['ldap://a.example/cn=CA,o=Example']}", []),
+        (
+            "{urls: ['ldap://a.example/']}",
+            [".urls[0]: expected the distinguished name of an entry after the host"],
+        ),
+        ("{urls: ['file:///ca.crl']}", [".urls[0]: expected an http, https, ldap or ldaps URL"]),
         ("{urls: ['http://u:p@a.example/']}", [".urls[0]: a URL here has no user name and no password"]),
         ("{urls: ['http://a.example/#b']}", [".urls[0]: a URL here has no fragment"]),
         (
@@ -99,6 +103,62 @@ def test_revocation_lists(section: str, problems: list[str]) -> None:
     maker = altered((CHALLENGE, f"{MAKER}, {SERIAL}, crl: {section}"))
     found = [each.replace(".certificate.crl", ".crl") for each in sentences(maker)]
     assert found == [f"profiles.wifi.challenge.crl{each}" for each in problems]
+
+
+@pytest.mark.proves("MSG-50", "RA-32")
+@pytest.mark.parametrize(
+    ("section", "problems"),
+    [
+        ("{get-cert: own}", []),
+        ("{get-cert: own, crl: {trust: ca.crt, files: a.crl}}", []),
+        ("{location: 'http://a.example/ca.crl'}", []),
+        ("{location: 'ldap://a.example/cn=CA'}", []),
+        ("{}", [": warning: nothing is answered: name get-cert, crl, location or forward"]),
+        ("{crl: {files: a.crl}}", [".crl.trust: required key is missing"]),
+        ("{crl: {trust: ca.crt, files: a.crl, unknown: allow}}", [".crl.unknown: unknown key"]),
+        (
+            "{crl: {trust: ca.crt, files: a.crl, timeout: 60s, sha1: allow}}",
+            [
+                ".crl.timeout: not shorter than the answer-deadline under limits",
+                ".crl.sha1: warning: lists that are signed with SHA-1 can be forged",
+            ],
+        ),
+        (
+            "{location: 'http://a.example/ca.crl', crl: {trust: ca.crt, files: a.crl}}",
+            [".location: clients are told it instead of being sent the lists under crl"],
+        ),
+        ("{location: 'file:///a.crl'}", [".location: expected an http, https, ldap or ldaps URL"]),
+        ("{location: 'ldap://a.example/'}", [".location: expected the distinguished name of an entry after the host"]),
+        (
+            f"{{location: 'http://a.example/{'x' * 200}'}}",
+            [".location: expected at most 200 characters, which is what an answer has place for"],
+        ),
+        (
+            "{location: 'http://a.example/ca.crl', forward: true}",
+            [".forward: nothing is ever forwarded: GetCRL is answered with location, GetCert is off"],
+        ),
+        (
+            "{forward: true}",
+            [
+                ".forward: warning: the upstream lab sees the RA ask, and cannot tell for whom (RA-32), by certificates"
+                " that it has not issued: most CAs answer only those who have one"
+            ],
+        ),
+    ],
+)
+def test_queries(section: str, problems: list[str]) -> None:
+    """Who names what cannot be is told so, and so is who lets the CA be asked in the RA's name."""
+    text = altered(("    policy:", f"    queries: {section}\n    policy:"))
+    assert sentences(text) == [f"profiles.wifi.queries{each}" for each in problems]
+
+
+@pytest.mark.proves("RA-32")
+def test_queries_by_the_ra_s_certificate() -> None:
+    """A CA that knows who asks, or of which nothing can be read, is not said to know it not."""
+    queries = ("    policy:", "    queries: {forward: true}\n    policy:")
+    signer = ("url: http://127.0.0.1:8089/scep", "url: 5")
+    said_of = "the upstream lab sees the RA ask, and cannot tell for whom (RA-32)"
+    assert f"profiles.wifi.queries.forward: warning: {said_of}" in sentences(altered(queries, signer))
 
 
 def test_limits_that_cannot_be_read() -> None:

@@ -10,8 +10,9 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from scepra.config import model
+from scepra.listsource import FileSource, Source, Unavailable
 from scepra.provenance import Revocation
-from scepra.revocation import RETRY, FileSource, RevocationLists, Source, Unavailable
+from scepra.revocation import RETRY, RevocationLists
 from scepra.scep import der
 from scepra.scep.algorithm import Digest
 from scepra.trust import Trust

@@ -20,6 +20,8 @@ from twisted.web.resource import Resource
 
 from scepra.lab import PERMISSIVE
 from scepra.lab.service import CertificationService, Received
+from scepra.query import KINDS as QUERIES
+from scepra.reception import NOBODY
 from scepra.scep import der, oid
 from scepra.scep.certificate import Certificate
 from scepra.scep.cms import degenerate
@@ -49,7 +51,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One PKIOperation as it reached the upstream, opened with the CA's key; ``csr`` is what a poll is for."""
+    """One PKIOperation as it reached the upstream, opened with the CA's key; ``csr`` is what a poll is for, and
+    nobody's of a query."""
 
     house: House
     request: server.Request
@@ -150,7 +153,10 @@ class Middle(Resource):
         message = PKIMessage.parse(octets)
         signer, digest = message.verify(PERMISSIVE)
         opened = message.open(Keyring([self.house.ca.generation]), PERMISSIVE, digest)
-        if message.message_type is not MessageType.CERT_POLL:
+        kind = message.message_type
+        if kind in QUERIES:
+            return Asked(self.house, request, octets, message, signer, NOBODY)
+        if kind is not MessageType.CERT_POLL:
             self.requests[message.transaction_id] = CertificationRequest.parse(opened.content)
         return Asked(self.house, request, octets, message, signer, self.requests[message.transaction_id])
 

@@ -53,3 +53,25 @@ def test_a_refusal_of_the_ca_s_leaves_the_certificate_with_its_key(bench: Bench)
         "certificate 00", "used by another key before"
     )
     assert isinstance(bench(intents.record, intent("other names", key="new", reserve=(old,)), NOW), Recorded)
+
+
+@pytest.mark.proves("MSG-50", "AC-059", "AC-050")
+def test_the_certificates_of_a_key(bench: Bench) -> None:
+    """A key's certificates are found, the newest first, by the key and the profiles they were issued through, for as
+    long as their transactions are kept."""
+    first, second, other = certificate(by="CA 1"), certificate(by="CA 2"), certificate(by="CA 3")
+    held = [
+        bench.happen(bench.record(intent(name, key=key)), Event.GRANTED, now=NOW + hours * DAY / 24, certificate=each)
+        for hours, (name, key, each) in enumerate((("a", "k", first), ("b", "k", second), ("c", "other", other)))
+    ]
+    key = held[0].public_key
+    assert held[1].public_key == key
+    assert bench(inventory.kept, {"wifi"}, key) == [second.der, first.der]
+    assert bench(inventory.kept, {"wifi", "vpn"}, held[2].public_key) == [other.der]
+    assert bench(inventory.kept, {"vpn"}, key) == []
+    assert bench(inventory.kept, set(), key) == []
+    assert bench(inventory.kept, {"wifi"}, bytes(32)) == []
+    # One that the CA has refused has none, and neither has one that still waits.
+    bench.happen(bench.record(intent("d", key="k")), Event.REFUSED)
+    bench.record(intent("e", key="k"))
+    assert len(bench(inventory.kept, {"wifi"}, key)) == 2
