@@ -6,7 +6,13 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.rig.postgres", "tests.rig.balancer", "tests.rig.trace", "tests.rig.faketime"]
+pytest_plugins = [
+    "tests.rig.postgres",
+    "tests.rig.balancer",
+    "tests.rig.trace",
+    "tests.rig.faketime",
+    "tests.rig.directory",
+]
 
 # No deadline: the machine may be busy. In CI the same examples every time, so that a failure repeats.
 settings.register_profile("here", deadline=None)

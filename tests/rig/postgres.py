@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.rig.programs import DEADLINE, TOOLS, require, wait_until
+from tests.rig.programs import DEADLINE, TOOLS, free_port, require, wait_until
 
 USER = "scepra"
 """The role that owns every database and may do nothing else; it needs no password."""
@@ -44,7 +42,7 @@ class Postgres:
 
     def __init__(self) -> None:
         unpacked = require("initdb")[0] == "env"
-        self.port = _free_port()
+        self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="scepra-postgres-", dir="/tmp"))
         self.log = self.directory / "log"
         self._data = self.directory / "data"
@@ -186,18 +184,6 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres()
     yield server
     server.close()
-
-
-def _free_port() -> int:
-    """A port that outgoing connections do not take: it is still free when the server starts again."""
-    ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.randrange(ephemeral // 2, ephemeral)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
 
 
 def _freeze(pids: list[int]) -> None:

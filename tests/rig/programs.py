@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -57,3 +59,15 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"not within {DEADLINE} s: {what}")
         time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port that outgoing connections do not take: it is still free when the server starts again."""
+    ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(ephemeral // 2, ephemeral)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
