@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from scepra.audit import Record
 from scepra.config import model
-from scepra.errors import ScepError, UpstreamError
+from scepra.errors import RevocationError, ScepError, UpstreamError
 from scepra.forwarding import Forwarding
 from scepra.provenance import Revocation, issuer_of, issuers_asked, powers, weaknesses
 from scepra.reception import Query
@@ -113,12 +113,17 @@ class Queries:
             kept: what :meth:`admit` returned for its signer.
 
         Raises:
-            RevocationError: there is no list now that is good.
+            RevocationError: there is no list now that is good, and the CA is not to be asked for one.
         """
         if query.message_type is MessageType.GET_CRL:
             if self.lists is None:
                 return None
-            found = await self.lists.serve(query.issuer, query.serial, query.signer)
+            try:
+                found = await self.lists.serve(query.issuer, query.serial, query.signer)
+            except RevocationError:
+                if not self.settings.forward:
+                    raise
+                return None
             return None if found is None else degenerate(crls=[found])
         for certificate in (query.signer, *kept):
             if not certificate.is_self_signed and query.name.names(certificate):

@@ -6,11 +6,12 @@ has to follow it.
 
 from __future__ import annotations
 
-from tests.mutations import providers, rollover
+from tests.mutations import providers, queries, rollover
 from tests.mutations.removal import Removal
 
 REMOVALS = (
     *providers.REMOVALS,
+    *queries.REMOVALS,
     *rollover.REMOVALS,
     Removal(
         "the proof of possession is not asked for",

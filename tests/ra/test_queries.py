@@ -470,6 +470,21 @@ def test_what_the_ca_knows(lab: Path) -> None:
         assert not any(each.signer == own for each in sent)
 
 
+@pytest.mark.proves("MSG-52", "RA-32", "FT-57")
+def test_a_list_that_is_at_hand_is_not_asked_for(lab: Path) -> None:
+    """The CA is asked for a list only while there is none that is good here."""
+    with scene(lab, {**LISTS, "forward": True}) as there:
+        own = holder(there.house)
+        there.publish(next_update=there.day.now() + HOUR)
+        forge, forwarded = query(there.house, GET_CRL, about(own), own), len(there.house.forwarded)
+        assert lists(granted(there.house, forge))
+        assert len(there.house.forwarded) == forwarded
+        there.place.has.clear()
+        there.pass_time(2 * 3600)
+        assert lists(granted(there.house, forge))
+        assert len(there.house.forwarded) == forwarded + 1
+
+
 @pytest.mark.proves("AC-059", "RA-32", "I8")
 def test_another_s_is_not_fetched_from_the_ca(lab: Path) -> None:
     """Another's certificate, one that the CA does not know and an invented issuer's have one answer; the last of these

@@ -1,0 +1,141 @@
+"""Checks of queries, and of where lists come from, that are taken out."""
+
+from __future__ import annotations
+
+from tests.mutations.removal import Removal
+
+REMOVALS = (
+    Removal(
+        "a query is answered to whoever asks",
+        "scepra/query.py",
+        '        raise ScepError("a query by somebody who has no certificate here that is good now")\n',
+        "        return tuple(kept)\n",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "a certificate that has ended asks",
+        "scepra/query.py",
+        "or not certificate.valid_at(forwarding.now()):",
+        "or False:",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "a revoked certificate asks",
+        "scepra/query.py",
+        "await self.revocation(certificate) is Revocation.GOOD",
+        "True",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "the RA's own certificate asks",
+        "scepra/query.py",
+        "if any(powers(certificate, self.infrastructure)) or",
+        "if",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "certificates of all profiles ask",
+        "scepra/query.py",
+        "return issued in self._profiles",
+        "return True",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "what any anchor has issued asks",
+        "scepra/query.py",
+        "if rules is None or not rules.outside or not rules.issued(signer):",
+        "if rules is None or not rules.issued(signer):",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "a certificate by SHA-1 asks",
+        "scepra/query.py",
+        "return rules.sha1 or not any(weaknesses(signer, digest))",
+        "return True",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "a certificate is found by its key alone",
+        "scepra/query.py",
+        "if not certificate.is_self_signed and query.name.names(certificate):",
+        "if not certificate.is_self_signed:",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "another's certificate is fetched from the CA",
+        "scepra/query.py",
+        "        if not certificate.public_key.same_key(query.signer.public_key):\n            return None\n",
+        "",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "invented issuers go to the CA",
+        "scepra/query.py",
+        "return bool(known) and view.encryption",
+        "return view.encryption",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "a certificate that the CA has not issued is passed on",
+        "scepra/query.py",
+        " and issuer_of(certificate, view.issuers) is not None",
+        "",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "a certificate that was not asked for is passed on",
+        "scepra/query.py",
+        "if query.name.names(certificate) and issuer_of",
+        "if issuer_of",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "a list that is over is passed on",
+        "scepra/query.py",
+        "if found.valid_at(forwarding.now()) and",
+        "if",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "a list that is over is served",
+        "scepra/revocation.py",
+        "            if held.valid_at(now)\n            and any(",
+        "            if any(",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "a list for other certificates is served",
+        "scepra/revocation.py",
+        "            and (held.points is None or held.covers(asker))\n",
+        "",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "what does not open is told apart",
+        "scepra/reception.py",
+        "    with suppress(ScepError):\n        found, number = parse_issuer_and_serial",
+        "    if True:\n        found, number = parse_issuer_and_serial",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "a serial number may hold a whole message",
+        "scepra/reception.py",
+        "if number.bit_length() <= LONGEST_SERIAL:",
+        "if True:",
+        ("tests/ra/test_queries.py",),
+    ),
+    Removal(
+        "a directory may answer without an end",
+        "scepra/listsource.py",
+        "        if self._left < 0:\n",
+        "        if False:\n",
+        ("tests/revocation/test_directory.py",),
+    ),
+    Removal(
+        "a directory may take for ever",
+        "scepra/listsource.py",
+        "        left = self._end - time.monotonic()\n",
+        "        left = 1.0\n",
+        ("tests/revocation/test_directory.py",),
+    ),
+)
