@@ -511,14 +511,14 @@ def _failure(asked: Asked) -> Forge:
     return asked.failure("4")
 
 
-def _forged(asked: Asked) -> list[Any]:
+def _forged(asked: Asked, wanted: Certificate) -> list[Any]:
     """What no asker may be shown."""
     ca, key = asked.house.state.authority.certificate, ca_key(asked.house)
     stranger = certificate(STRANGER, "Other CA", extensions=ca_extensions())
     return [
         asked.rep(),
         asked.rep(content=degenerate([device_certificate(asked.house, KEY).der])),
-        asked.rep(content=degenerate([certificate(KEY, by=(STRANGER, ca), serial=der.integer(5)).der])),
+        asked.rep(content=degenerate([certificate(KEY, by=(STRANGER, ca), serial=wanted.serial_der).der])),
         asked.rep(content=degenerate(crls=[crl(STRANGER, ca)])),
         asked.rep(content=degenerate(crls=[crl(STRANGER, stranger)])),
         asked.rep(content=degenerate(crls=[crl(key, ca, next_update=asked.house.authority.now() - HOUR)])),
@@ -541,7 +541,7 @@ def test_forged_answers(lab: Path, kind: MessageType, number: int) -> None:
         built, middle = behind(first)
         wanted, own = forgotten(built), holder(built)
         stored = built.stored
-        middle.script = lambda asked: _forged(asked)[number]
+        middle.script = lambda asked: _forged(asked, wanted)[number]
         forge = query(built, kind, about(wanted), own)
         assert post(built, forge.message()).status == 503
         assert built.records[-1]["outcome"] == "unavailable"
