@@ -44,7 +44,7 @@ from tests.rig.device import (
 )
 from tests.rig.forge import Forge, ReadAnswer, ca_extensions, certificate, read_answer
 from tests.rig.house import FREELY, Day, House, house
-from tests.rig.upstream import Asked, Line, Reply, behind, connected
+from tests.rig.upstream import EMPTY_CONTENT, Asked, Line, Reply, behind, connected, status
 
 BAD_CERT_ID = FailInfo.BAD_CERT_ID
 OWN = {"get-cert": "own"}
@@ -524,6 +524,7 @@ def _forged(asked: Asked, wanted: Certificate) -> list[Any]:
         asked.rep(content=degenerate(crls=[crl(key, ca, next_update=asked.house.authority.now() - HOUR)])),
         asked.rep(content=degenerate(crls=[b"\x30\x00"])),
         asked.rep(attributes={oid.PKI_STATUS: ()}),
+        asked.rep(attributes={oid.PKI_STATUS: (status(PKIStatus.PENDING.value),)}, encapsulated=EMPTY_CONTENT),
         asked.rep(key=STRANGER),
         asked.rep(transaction_id="another"),
         asked.rep(recipient=stranger),
@@ -534,7 +535,7 @@ def _forged(asked: Asked, wanted: Certificate) -> list[Any]:
 
 @pytest.mark.proves("RA-32", "MSG-60", "AC-115", "FT-57")
 @pytest.mark.parametrize("kind", [GET_CERT, GET_CRL])
-@pytest.mark.parametrize("number", range(13))
+@pytest.mark.parametrize("number", range(14))
 def test_forged_answers(lab: Path, kind: MessageType, number: int) -> None:
     """An answer that is not the CA's, or not to what was asked, is shown to nobody: the client is to come again."""
     with house(lab, {"queries": FORWARD}) as first:
