@@ -18,8 +18,8 @@ from scepra.scep.identity import Identities
 from scepra.store import watching
 from scepra.store.database import Database
 from scepra.store.watching import Watched
+from scepra.upstream.belief import is_ra
 from scepra.upstream.signer import RACertificate
-from scepra.upstream.view import is_ra
 
 log = Logger()
 

@@ -27,11 +27,11 @@ from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identity, RAKey
 from scepra.scep.message import MessageType, PKIStatus, build_request, issuer_and_subject, new_nonce
 from scepra.scep.transport import OperationKind, trim_message
+from scepra.upstream.belief import is_ra
 from scepra.upstream.client import is_signed_data
 from scepra.upstream.exchange import Exchange
 from scepra.upstream.likeness import Trait, Verdict, judge
 from scepra.upstream.offer import Offer, ask, role_of
-from scepra.upstream.view import is_ra
 
 Method = Literal["POST", "GET"]
 
