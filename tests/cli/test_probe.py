@@ -25,7 +25,7 @@ from scepra.config.kind import KINDS, KindName
 from scepra.errors import UpstreamError
 from scepra.lab import BEHAVIOURS, Authority, CertificationService, Payload, build_csr, new_key
 from scepra.lab.behaviour import Behaviour, Faces
-from scepra.lab.state import write_private
+from scepra.lab.files import write_private
 from scepra.scep.cms import degenerate
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import SoftwareKey

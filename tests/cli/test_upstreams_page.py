@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from scepra.cli.lab_ca import ACCOUNT, USER
-from scepra.lab.state import write_private
+from scepra.lab.files import write_private
 from scepra.ndes.page import Password, read
 from tests.cli.test_lab_ca import serving
 

@@ -19,8 +19,8 @@ from scepra.config.kind import KINDS, KindName
 from scepra.errors import FailInfo
 from scepra.lab import BEHAVIOURS, CertificationService
 from scepra.lab.authority import Authority
+from scepra.lab.files import write_pem, write_private
 from scepra.lab.key import write_key
-from scepra.lab.state import write_pem, write_private
 from scepra.scep.algorithm import Algorithms, ContentCipher, Digest, KeyTransport
 from scepra.scep.certification import basic_constraints, key_usage, name
 from scepra.scep.envelope import EnvelopedData
