@@ -32,7 +32,6 @@ from scepra.provenance import Revocation
 from scepra.providers import combined, providers_of
 from scepra.query import Queries
 from scepra.ra import RegistrationAuthority
-from scepra.renewal import RenewalRules
 from scepra.revocation import RevocationLists
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import FixedIdentities, Identities, Keyring
@@ -198,7 +197,6 @@ def _authority(
 ) -> RegistrationAuthority:
     renewal = profile.renewal
     lists = trust.revocation(name, renewal.trust, renewal.crl) if renewal is not None else None
-    rules = trust.renewal(name, renewal) if renewal is not None else None
     revocation = lists.standing if lists is not None else None
     return RegistrationAuthority(
         name,
@@ -207,7 +205,7 @@ def _authority(
         provider,
         _rules(profile, policy.build(profile.policy)),
         policy.version(profile.policy),
-        rules,
+        trust.renewal(name, renewal) if renewal is not None else None,
         ways,
         admission,
         ground.pause,
@@ -215,7 +213,7 @@ def _authority(
         trust.manufacturers(profile.challenge),
         revocation,
         shadow,
-        _queries(profile.queries, trust, name, rules, revocation) if profile.queries is not None else None,
+        _queries(profile.queries, trust, name, revocation) if profile.queries is not None else None,
     )
 
 
@@ -223,12 +221,11 @@ def _queries(
     settings: model.Queries,
     trust: Trust,
     name: str,
-    rules: RenewalRules | None,
     revocation: Callable[[Certificate], Awaitable[Revocation]] | None,
 ) -> Queries:
     """What a profile answers besides enrolments."""
     lists = trust.revocation(name, settings.crl.trust, settings.crl) if settings.crl is not None else None
-    return Queries(name, settings, rules, revocation, lists, trust.infrastructure)
+    return Queries(name, settings, revocation, lists, trust.infrastructure)
 
 
 def _rules(profile: model.Profile, rules: policy.Rules) -> policy.Rules:

@@ -37,14 +37,13 @@ KINDS = (MessageType.GET_CERT, MessageType.GET_CRL)
 class Queries:
     """What one profile answers.
 
-    ``renewal`` are its rules for renewals, if it has any: whoever may renew may ask. ``revocation`` tells of a
-    certificate whether it is revoked, where lists are kept for that; ``lists`` are those that are handed on.
+    ``revocation`` tells of a certificate whether it is revoked, where lists are kept for that; ``lists`` are those that
+    are handed on.
     ``infrastructure`` are certificates that ask for nothing: the RA's own.
     """
 
     profile: str
     settings: model.Queries
-    renewal: RenewalRules | None = None
     revocation: Callable[[Certificate], Awaitable[Revocation]] | None = None
     lists: RevocationLists | None = None
     infrastructure: frozenset[Certificate] = frozenset()
@@ -59,17 +58,21 @@ class Queries:
 
     # Who asks
 
-    async def admit(self, signer: Certificate, digest: Digest, forwarding: Forwarding) -> tuple[Certificate, ...]:
+    async def admit(
+        self, signer: Certificate, digest: Digest, rules: RenewalRules | None, forwarding: Forwarding
+    ) -> tuple[Certificate, ...]:
         """The certificates of a signer's key that were issued here and are kept, the newest first.
 
         Args:
             digest: of the signature that it made.
+            rules: for renewals, if the profile has any: whoever may renew may ask.
 
         Raises:
             ScepError: badRequest; it may not ask.
             RevocationError: whether it may cannot be told now.
         """
-        encodings = await forwarding.database.read(inventory.kept, self._profiles, signer.public_key.sha256)
+        profiles = frozenset((self.profile,)) | (rules.profiles if rules is not None else frozenset())
+        encodings = await forwarding.database.read(inventory.kept, profiles, signer.public_key.sha256)
         kept = []
         for encoding in encodings:
             with suppress(ScepError):
@@ -77,26 +80,15 @@ class Queries:
                 if certificate.public_key.same_key(signer.public_key):
                     kept.append(certificate)
         # A key that was certified here may ask by a certificate that it has made itself.
-        entitling = kept if signer.is_self_signed else [signer] if await self._ours(signer, digest, forwarding) else []
+        entitling = kept
+        if not signer.is_self_signed:
+            issued = await forwarding.database.read(inventory.profile_of, bytes.fromhex(signer.fingerprint()))
+            ours = issued in profiles if issued is not None else _renews(signer, digest, rules)
+            entitling = [signer] if ours else []
         for certificate in entitling:
             if await self._stands(certificate, forwarding):
                 return tuple(kept)
         raise ScepError("a query by somebody who has no certificate here that is good now")
-
-    @property
-    def _profiles(self) -> frozenset[str]:
-        """Through which profiles the certificates of those who may ask were issued."""
-        return frozenset((self.profile,)) | (self.renewal.profiles if self.renewal is not None else frozenset())
-
-    async def _ours(self, signer: Certificate, digest: Digest, forwarding: Forwarding) -> bool:
-        """Whether a certificate was issued through this profile, or would renew here all the same."""
-        issued = await forwarding.database.read(inventory.profile_of, bytes.fromhex(signer.fingerprint()))
-        if issued is not None:
-            return issued in self._profiles
-        rules = self.renewal
-        if rules is None or not rules.outside or not rules.issued(signer):
-            return False
-        return rules.sha1 or not any(weaknesses(signer, digest))
 
     async def _stands(self, certificate: Certificate, forwarding: Forwarding) -> bool:
         """Whether it is a device's, valid and not revoked."""
@@ -177,6 +169,13 @@ class Queries:
                 if found.valid_at(forwarding.now()) and (found.points is None or found.covers(query.signer)):
                     return crl_der(encoding)
         raise UpstreamError(forwarding.upstream.name, "no list that was asked for, or none that is good", sent=True)
+
+
+def _renews(signer: Certificate, digest: Digest, rules: RenewalRules | None) -> bool:
+    """Whether a certificate that the RA has not issued would renew all the same."""
+    if rules is None or not rules.outside or not rules.issued(signer):
+        return False
+    return rules.sha1 or not any(weaknesses(signer, digest))
 
 
 def _certificate(rep: CertRep, query: Query, view: UpstreamView, upstream: str) -> Certificate:

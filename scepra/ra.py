@@ -294,7 +294,7 @@ class RegistrationAuthority:
         if queries is None or not queries.answers(kind):
             raise ScepError("queries are not served by this profile")
         with self.admission.opening(self.name, record.source, static=self._static):
-            kept = await queries.admit(signer, digest, self.forwarding)
+            kept = await queries.admit(signer, digest, self._renewal, self.forwarding)
             if (place := queries.location(kind)) is not None:
                 asker = receive_poll(message, signer, digest, keyring=self.keyring, floor=self.profile.floor)
                 said = ("told where the list is",)

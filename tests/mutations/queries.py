@@ -36,8 +36,8 @@ REMOVALS = (
     Removal(
         "certificates of all profiles ask",
         "scepra/query.py",
-        "return issued in self._profiles",
-        "return True",
+        "ours = issued in profiles if issued is not None",
+        "ours = True if issued is not None",
         ("tests/ra/test_queries.py",),
     ),
     Removal(

@@ -259,8 +259,8 @@ def test_certificates_of_other_profiles(owning: House) -> None:
     with denials(owning) as deny:
         for signer in (own, None):
             deny(query(owning, GET_CERT, about(own), signer), because="no certificate here that is good now")
-    rules = replace(owning.authority.queries.renewal, profiles=frozenset(("dev", "other")))
-    both = rebuilt(owning, queries=replace(owning.authority.queries, renewal=rules))
+    rules = replace(owning.authority.renewal, profiles=frozenset(("dev", "other")))
+    both = rebuilt(owning, renewal=rules)
     for signer in (own, None):
         assert granted(both, query(both, GET_CERT, about(own), signer)).certificates() == [own.der]
 
