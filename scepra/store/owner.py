@@ -28,6 +28,16 @@ def has_ended(owner: str) -> bool:
     return place == _place() and _started(process) != started
 
 
+def process_of(owner: str) -> int | None:
+    """The number of the process of this name; None if it does not run here now."""
+    place, *rest = owner.split(".")
+    try:
+        process, started, _ = (int(part, 16) for part in rest)
+    except ValueError:
+        return None
+    return process if place == _place() and _started(process) == started else None
+
+
 def _place() -> str:
     """This machine since it was started, and this namespace of process numbers."""
     try:

@@ -315,11 +315,16 @@ processes = sa.Table(
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("host", sa.String(255), nullable=False),
     sa.Column("process", sa.Integer, nullable=False),
+    # The one of them that answers for all that serve one configuration file together: the master, or itself.
+    sa.Column("leader", sa.String(32), nullable=False),
+    # The configuration file, as an absolute path.
+    sa.Column("file", sa.Text, nullable=False),
     sa.Column("started", Moment, nullable=False),
     sa.Column("seen", Moment, nullable=False),
-    # Which configuration it goes by, since when, and why it has not taken the latest one.
+    # Which configuration it goes by, since when; when it was last told to take one, and why it has not.
     sa.Column("configuration", sa.String(64), nullable=False),
     sa.Column("loaded", Moment, nullable=False),
+    sa.Column("told", Moment, nullable=False),
     sa.Column("failure", sa.Text, nullable=False),
 )
 """The processes that serve clients, and by which configuration."""

@@ -48,10 +48,13 @@ def upgrade() -> None:
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=False),
         sa.Column("process", sa.Integer(), nullable=False),
+        sa.Column("leader", sa.String(length=32), nullable=False),
+        sa.Column("file", sa.Text(), nullable=False),
         sa.Column("started", sa.BigInteger(), nullable=False),
         sa.Column("seen", sa.BigInteger(), nullable=False),
         sa.Column("configuration", sa.String(length=64), nullable=False),
         sa.Column("loaded", sa.BigInteger(), nullable=False),
+        sa.Column("told", sa.BigInteger(), nullable=False),
         sa.Column("failure", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("owner"),
     )
