@@ -19,35 +19,22 @@ from twisted.internet.interfaces import IListeningPort, IReactorCore, IReactorSo
 from twisted.logger import Logger
 
 from scepra.config import model
-from scepra.construction import build, read_noting
+from scepra.construction import read_noting
 from scepra.errors import ConfigError, Problem, StoreError
 from scepra.ground import Ground
-from scepra.health import Checkup
-from scepra.housekeeper import Housekeeper
 from scepra.keys.token import Tokens
-from scepra.ndes.broker import brokers
-from scepra.notifier import Notifier
-from scepra.reconciler import Reconciler
-from scepra.shadow import ShadowSummary
 from scepra.store import tokens
 from scepra.store.database import ThreadedDatabase
 from scepra.store.engine import create_engine, create_file
 from scepra.store.schema import Migration, Newer
 from scepra.store.vault import read_vault
-from scepra.succession import StoredSuccessions
-from scepra.upstream.client import Upstream, utc_now
-from scepra.watch import Watch
-from scepra.web.admin.challenges import ChallengesAPI
-from scepra.web.admin.giver import Giver
-from scepra.web.admin.metrics import MetricsPage
-from scepra.web.admin.ndes import NdesPages
+from scepra.upstream.client import utc_now
 from scepra.web.admin.resource import AdminResource
-from scepra.web.admin.route import Registry
 from scepra.web.drain import Front
 from scepra.web.limits import Limits
 from scepra.web.resource import ScepResource
 from scepra.web.site import BoundedSite
-from scepra.web.source import Proxies
+from scepra.works import Beside, Works, erect
 
 log = Logger()
 
@@ -104,7 +91,7 @@ def rehearse(settings: model.Config, reactor: Reactor) -> None:
     Raises:
         ConfigError: as for :func:`assemble`.
     """
-    for each in cast(MultiService, assemble(settings, reactor)):
+    for each in assemble(settings, reactor):
         if isinstance(each, Sessions):
             each.tokens.leave()
 
@@ -115,7 +102,7 @@ def assemble(
     now: Callable[[], datetime] = utc_now,
     sockets: Sequence[socket] | None = None,
     administers: bool = True,
-) -> IService:
+) -> RA:
     """The whole RA as one service: keys are read here, the network is touched when it starts.
 
     When it stops, clients are let go first, then everything else ends.
@@ -131,7 +118,6 @@ def assemble(
     Raises:
         ConfigError: keys or certificates cannot be used, with every problem found.
     """
-    service = InTurn()
     problems: list[Problem] = []
     vault = read_noting(read_vault, settings.store.key_file, problems)
     if vault is None:
@@ -145,62 +131,75 @@ def assemble(
         limit=STORE_QUEUE,
         lost=partial(_lost, reactor),
     )
-    upstreams = {
-        name: Upstream(name, upstream, reactor, now, successions=StoredSuccessions(name, database))
-        for name, upstream in settings.upstreams.items()
-    }
-    processes = 1 if sockets is None else settings.processes
-    built = build(settings, upstreams, Ground(database, vault, reactor, now), processes)
-    proxies = Proxies(settings.listen.trusted_proxies)
-    resource = ScepResource(built.routes, proxies)
-    limits = _limits(settings.limits, processes)
-    site = BoundedSite(resource, limits, reactor, proxies)
-    # What stops last is what the others need to stop in good order.
-    database.setServiceParent(service)
-    Sessions(built.tokens).setServiceParent(service)
-    for upstream in upstreams.values():
-        upstream.setServiceParent(service)
-    for lists in built.lists:
-        lists.setServiceParent(service)
-    for forwarding in built.forwardings.values():
-        Reconciler(forwarding, built.equal(forwarding.upstream.name)).setServiceParent(service)
-        Checkup(forwarding).setServiceParent(service)
-    for broker in brokers(settings.profiles, database, vault, built.owner, now, reactor):
-        broker.setServiceParent(service)
-    if built.notified:
-        Notifier(database, vault, built.notified, built.owner, now, reactor).setServiceParent(service)
-    ShadowSummary(built.shadows, reactor).setServiceParent(service)
-    identities = tuple(built.identities.values())
-    Housekeeper(database, settings.store.retention, identities, built.owner, now, reactor).setServiceParent(service)
-    watch = Watch(database, built.identities, built.forwardings, built.owner, now, reactor)
-    watch.setServiceParent(service)
-    if sockets is None:
-        ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.scep]
-    else:
-        ports = [partial(_adopt, reactor, each) for each in sockets]
-    Front(ports, site, resource.operations, reactor, settings.shutdown_grace).setServiceParent(service)
-    if settings.listen.admin and administers:
-        _administration(settings, Ground(database, vault, reactor, now)).setServiceParent(service)
-    return service
+    ground = Ground(database, vault, reactor, now)
+    return RA(settings, ground, database, sockets, administers)
 
 
-def _administration(settings: model.Config, ground: Ground) -> IService:
-    """The listener of the administration."""
-    giver = Giver(settings.profiles, ground.database, ground.vault, ground.now, ground.pause)
-    thumbprints = {
-        name: settings.upstreams[profile.upstream_names[0]].ca_fingerprint[0].sha256
-        for name, profile in settings.profiles.items()
-    }
-    routes = (
-        *ChallengesAPI(giver, ground.database, ground.now).routes,
-        *NdesPages(giver, thumbprints).routes,
-        *MetricsPage(ground.database).routes,
-    )
-    resource = AdminResource(Registry(routes), partial(_find_token, ground), ground.now)
-    reactor = cast(Reactor, ground.reactor)
-    site = BoundedSite(resource, ADMIN_LIMITS, reactor)
-    ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.administration]
-    return Front(ports, site, resource.operations, reactor, settings.shutdown_grace)
+class RA(InTurn):
+    """The whole RA of one process. ``works`` is what it goes by, and can be replaced while clients are served."""
+
+    def __init__(
+        self,
+        settings: model.Config,
+        ground: Ground,
+        database: ThreadedDatabase,
+        sockets: Sequence[socket] | None,
+        administers: bool,
+    ) -> None:
+        """
+        Args:
+            settings, sockets, administers: as for :func:`assemble`.
+            ground: what everything stands on.
+            database: the same as the ground's, as a service.
+
+        Raises:
+            ConfigError: as for :func:`assemble`.
+        """
+        super().__init__()
+        reactor = cast(Reactor, ground.reactor)
+        self._ground = ground
+        self._processes = 1 if sockets is None else settings.processes
+        self.works = works = erect(settings, ground, self._processes)
+        self._resource = ScepResource(works.built.routes, works.proxies)
+        limits = _limits(settings.limits, self._processes)
+        self._site = BoundedSite(self._resource, limits, reactor, works.proxies)
+        self._beside = Beside(works)
+        self._administration = AdminResource(works.registry, partial(_find_token, ground), ground.now)
+        # What stops last is what the others need to stop in good order.
+        database.setServiceParent(self)
+        Sessions(works.built.tokens).setServiceParent(self)
+        self._beside.setServiceParent(self)
+        if sockets is None:
+            ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.scep]
+        else:
+            ports = [partial(_adopt, reactor, each) for each in sockets]
+        grace = settings.shutdown_grace
+        Front(ports, self._site, self._resource.operations, reactor, grace).setServiceParent(self)
+        if settings.listen.admin and administers:
+            site = BoundedSite(self._administration, ADMIN_LIMITS, reactor)
+            ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.administration]
+            Front(ports, site, self._administration.operations, reactor, grace).setServiceParent(self)
+
+    async def prepare(self, settings: model.Config) -> Works:
+        """Everything that another configuration makes, ready to be taken; nothing has changed yet.
+
+        Args:
+            settings: a checked configuration, with the same of what cannot change (:mod:`scepra.config.restart`).
+
+        Raises:
+            ConfigError: keys or certificates cannot be used, with every problem found.
+        """
+        works: Works = await self._ground.slowly(erect, settings, self._ground, self._processes, self.works)
+        await works.look(self.works)
+        return works
+
+    def take(self, works: Works) -> None:
+        """Go by what was prepared, from the next request on; what is under way ends as it has begun."""
+        before, self.works = self.works, works
+        self._resource.serve(works.built.routes, works.proxies)
+        self._site.bound(_limits(works.settings.limits, self._processes), works.proxies)
+        self._administration.registry = works.registry
+        self._beside.replace(before, works)
 
 
 async def _find_token(ground: Ground, text: str) -> tokens.Token | None:

@@ -58,7 +58,8 @@ class Built:
     """The authorities of all profiles and where they are served; their ways to the CAs, by their names; all ways to the
     CAs, by those names; the identities of all profiles, by their names; the name of this process in leases; the
     revocation lists that are kept; the providers that want notices, by the names of their profiles and their kinds; the
-    policies that are tried beside the enforced ones; the tokens with keys."""
+    policies that are tried beside the enforced ones; the tokens with keys. ``settings`` is what all of it was made of;
+    ``admission``, ``signers`` and ``kept`` lists, by their CAs and settings, are there for whoever comes after this."""
 
     routes: Routes
     ways: Mapping[str, Ways]
@@ -69,29 +70,41 @@ class Built:
     notified: Mapping[tuple[str, str], Notified]
     shadows: tuple[Shadow, ...]
     tokens: Tokens
+    settings: model.Config
+    admission: Admission
+    signers: Mapping[str, UpstreamSigner]
+    kept: Mapping[tuple[tuple[Certificate, ...], model.ListSources], RevocationLists]
 
     def equal(self, upstream: str) -> dict[str, tuple[Forwarding, ...]]:
         """The ways to the CAs that are equal to one, by the names of the profiles for which they are."""
         return {name: ways.equal(upstream) for name, ways in self.ways.items()}
 
 
-def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Ground, processes: int = 1) -> Built:
+def build(
+    settings: model.Config,
+    upstreams: Mapping[str, Upstream],
+    ground: Ground,
+    processes: int = 1,
+    before: Built | None = None,
+) -> Built:
     """Everything between the network and the store.
 
     Args:
         upstreams: the upstreams of the configuration, by name.
         processes: how many there are that serve clients, of which this is one.
+        before: what this process went by so far: what would be made the same is taken from there, with what it knows.
 
     Raises:
         ConfigError: as for :func:`assemble`.
     """
     problems: list[Problem] = []
-    owner = new_owner()
-    tokens, hands = Tokens(settings.tokens, ground.reactor, patient=True), Hands(ground.slowly)
+    owner = before.owner if before is not None else new_owner()
+    tokens = before.tokens if before is not None else Tokens(settings.tokens, ground.reactor, patient=True)
+    hands = Hands(ground.slowly)
     signers = {
         name: signer
         for name, each in settings.upstreams.items()
-        if (signer := read_noting(partial(_signer, ground, tokens, name, _longest(settings, name)), each, problems))
+        if (signer := read_noting(partial(_signer, ground, tokens, settings, before, name), each, problems))
     }
     generations = {
         name: read
@@ -116,7 +129,7 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
             if section.legacy:
                 broken = ", ".join(section.legacy)
                 log.warn("{kind} {name} accepts what is broken: {broken}", kind=kind, name=name, broken=broken)
-    trust = Trust(files, infrastructure, partial(_lists, ground))
+    trust = Trust(files, infrastructure, partial(_lists, ground, before))
     providers = {
         name: read_noting(partial(providers_of, ground, trust, name), profile.challenge, problems)
         for name, profile in settings.profiles.items()
@@ -156,6 +169,8 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
     }
     ways = {name: Ways.of(profile, forwardings) for name, profile in settings.profiles.items()}
     admission = Admission(settings.rates, ground.reactor.seconds, processes)
+    if before is not None and before.settings.rates == settings.rates:
+        admission = before.admission
     routes = Routes(
         Route(
             _authority(
@@ -181,7 +196,21 @@ def build(settings: model.Config, upstreams: Mapping[str, Upstream], ground: Gro
         if isinstance(each, Notified)
     }
     lists, tried = tuple(trust.lists.values()), tuple(shadows.values())
-    return Built(routes, ways, forwardings, identities, owner, lists, notified, tried, tokens)
+    return Built(
+        routes,
+        ways,
+        forwardings,
+        identities,
+        owner,
+        lists,
+        notified,
+        tried,
+        tokens,
+        settings,
+        admission,
+        signers,
+        dict(trust.lists),
+    )
 
 
 def _authority(
@@ -259,17 +288,34 @@ def _longest(settings: model.Config, upstream: str) -> float:
     return settings.upstreams[upstream].queue.give_up_after + max(holds, default=0.0)
 
 
-def _signer(ground: Ground, tokens: Tokens, name: str, patience: float, upstream: model.Upstream) -> UpstreamSigner:
-    strategy = upstream.signer
+def _signer(
+    ground: Ground, tokens: Tokens, settings: model.Config, before: Built | None, name: str, upstream: model.Upstream
+) -> UpstreamSigner:
+    strategy, patience = upstream.signer, _longest(settings, name)
     if isinstance(strategy, model.CertificateSigner):
         return RACertificate(read_identity(strategy, tokens))
+    if (
+        before is not None
+        and name in before.signers
+        and (before.settings.upstreams[name].signer, _longest(before.settings, name)) == (strategy, patience)
+    ):
+        return before.signers[name]
     make_key = partial(ground.slowly, rsa.generate_private_key, 65537, strategy.key_bits)
     keys = StoredKeys(name, make_key, ground.database, ground.vault, ground.now)
     return EphemeralSelfSigned(keys, timedelta(seconds=strategy.period), timedelta(seconds=patience) + SIGNER_MARGIN)
 
 
-def _lists(ground: Ground, name: str, anchors: tuple[Certificate, ...], settings: model.ListSources) -> RevocationLists:
+def _lists(
+    ground: Ground,
+    before: Built | None,
+    name: str,
+    anchors: tuple[Certificate, ...],
+    settings: model.ListSources,
+) -> RevocationLists:
     """The revocation lists of some CAs, from where the configuration says."""
+    known = before.kept.get((anchors, settings)) if before is not None else None
+    if known is not None:
+        return known
     sources = [
         *(_source(ground, url, settings) for url in settings.urls),
         *(FileSource(path, ground.slowly, settings.size) for path in settings.files),

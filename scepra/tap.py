@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import IService, MultiService
@@ -76,13 +76,17 @@ def makeService(options: Options) -> IService:
     """
     # Imported here because twistd imports this module before it has chosen a reactor, and to print no more than help.
     from twisted.internet import reactor
+    from twisted.internet.threads import deferToThread
 
+    from scepra.app import RA
+    from scepra.reload import Reload
     from scepra.workers.signals import Signals
     from scepra.workers.source import Source
 
     # Before anything is scheduled: deadlines must not move when the clock on the wall is set (DR-14, FT-46).
     cast(Any, reactor).seconds = time.monotonic
     service = Root()
+    reload: Callable[[], None] = _cannot_reload
     try:
         source = Source.read(options["config"])
         reading = source.parse()
@@ -92,10 +96,16 @@ def makeService(options: Options) -> IService:
             log.warn("{problem}", problem=str(problem))
         for each in _services(source, reading.config, reactor):
             each.setServiceParent(service)
+            if isinstance(each, RA):
+                reload = Reload(source, each, deferToThread)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
-    Signals(cast(Any, reactor), (signal.SIGTERM, signal.SIGINT)).setServiceParent(service)
+    Signals(cast(Any, reactor), (signal.SIGTERM, signal.SIGINT), reload).setServiceParent(service)
     return service
+
+
+def _cannot_reload() -> None:
+    log.error("several processes cannot take another configuration while they serve: restart the RA")
 
 
 def _services(source: Source, config: Config, reactor: Any) -> Iterator[IService]:

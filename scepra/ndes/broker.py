@@ -62,7 +62,7 @@ class Pool:
 
 
 class Broker(Recurring):
-    """Keeps the pools of one NDES filled."""
+    """Keeps the pools of one NDES, its ``origin``, filled."""
 
     def __init__(
         self,
@@ -83,12 +83,20 @@ class Broker(Recurring):
         """
         super().__init__(reactor, "drawing passwords of NDES", TICK)
         self._pools = tuple(pools)
-        self._origin = self._pools[0].settings.broker
+        self.origin = self._pools[0].settings.broker
         self._database = database
         self._vault = vault
         self._now = now
         # No upstream can have such a name.
-        self._lead = Lead(database, f":{self._origin}"[:64], owner, now, reactor, LEASE)
+        self._lead = Lead(database, f":{self.origin}"[:64], owner, now, reactor, LEASE)
+
+    def succeed(self, before: Broker) -> None:
+        """Rest where another did: an account that is tried on and on is locked."""
+        rests = {(each.profile, each.settings): each for each in before._pools}
+        for pool in self._pools:
+            known = rests.get((pool.profile, pool.settings))
+            if known is not None:
+                pool.failures, pool.resting_until = known.failures, known.resting_until
 
     async def look(self) -> None:
         """Draw what is wanted now."""
@@ -105,13 +113,13 @@ class Broker(Recurring):
                 for pool in self._pools:
                     await self._fill(pool)
         except StoreError as error:
-            log.error("{broker} waits: {error}", broker=self._origin, error=error.reason)
+            log.error("{broker} waits: {error}", broker=self.origin, error=error.reason)
 
     async def _fill(self, pool: Pool) -> None:
         if self._reactor.seconds() < pool.resting_until:
             return
         begun = self._now()
-        stock = await self._database.read(brokered.stock, self._origin, pool.profile, begun, pool.lasting, pool.margin)
+        stock = await self._database.read(brokered.stock, self.origin, pool.profile, begun, pool.lasting, pool.margin)
         if stock.ready >= pool.settings.pool or stock.outstanding >= pool.settings.cache:
             return
         try:
@@ -127,7 +135,7 @@ class Broker(Recurring):
         if expires <= begun + pool.lasting:
             sentence = f"its passwords are good for {minutes} minutes: too short for margin and remaining"
             raise NotDrawn(Trouble.MISCONFIGURED, sentence)
-        kept = Challenge(new_id(), pool.profile, {}, 1, self._origin, "", begun, expires, None, 0, None)
+        kept = Challenge(new_id(), pool.profile, {}, 1, self.origin, "", begun, expires, None, 0, None)
         vault = self._vault
 
         def digest_of(sealed: bytes) -> bytes:
@@ -147,7 +155,7 @@ class Broker(Recurring):
         say = log.critical if error.trouble is Trouble.MISCONFIGURED else log.warn
         say(
             "{broker} gives no password for profile {profile}: {reason}; tried again in {pause:.0f} s",
-            broker=self._origin,
+            broker=self.origin,
             profile=pool.profile,
             reason=error.reason,
             pause=pause,

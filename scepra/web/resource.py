@@ -134,9 +134,13 @@ class ScepResource(Resource):
             proxies: whose ``X-Forwarded-For`` is believed.
         """
         super().__init__()
+        self.operations: UnderWay[_Exchange] = UnderWay()
+        self.serve(routes, proxies)
+
+    def serve(self, routes: Routes, proxies: Proxies) -> None:
+        """Lead requests to other authorities from now on; what is under way ends with those that it has begun with."""
         self._routes = routes
         self._proxies = proxies
-        self.operations: UnderWay[_Exchange] = UnderWay()
 
     def render(self, request: server.Request) -> int:
         """Answer, now or later."""

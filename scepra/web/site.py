@@ -41,11 +41,7 @@ class BoundedSite(server.Site):
             proxies: their addresses may have any number of connections.
         """
         super().__init__(leaf, reactor=reactor, timeout=None, parsePOSTFormSubmission=False)
-        self.limits = limits
-        self.proxies = proxies
-        self.connections = limits.connections_with(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        if self.connections < limits.connections:
-            log.warn("{count} connections at most: the process may not open more files", count=self.connections)
+        self.bound(limits, proxies)
         # Dictionaries for their order: the first waits longest.
         self._neighbourhoods: dict[BoundedChannel, str] = {}
         self._waiting: dict[BoundedChannel, None] = {}
@@ -54,6 +50,14 @@ class BoundedSite(server.Site):
         self._held_together = 0
         self.connected: UnderWay[BoundedChannel] = UnderWay()
         self.busy: UnderWay[BoundedChannel] = UnderWay()
+
+    def bound(self, limits: Limits, proxies: Proxies) -> None:
+        """Go by other limits from now on; a connection keeps those about its requests that it has begun with."""
+        self.limits = limits
+        self.proxies = proxies
+        self.connections = limits.connections_with(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        if self.connections < limits.connections:
+            log.warn("{count} connections at most: the process may not open more files", count=self.connections)
 
     def acceptableProtocols(self) -> list[bytes]:  # noqa: N802 - Twisted's name
         """What TLS negotiates."""

@@ -1,9 +1,9 @@
-"""The signals that tell a process to end."""
+"""The signals that tell a process to end, or to read its configuration again."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType
 
@@ -26,14 +26,21 @@ class Signals(Service):
     Being told again changes nothing: the grace bounds how long it takes.
     """
 
-    def __init__(self, reactor: EndingReactor, heeded: Iterable[signal.Signals]) -> None:
+    def __init__(
+        self,
+        reactor: EndingReactor,
+        heeded: Iterable[signal.Signals],
+        reload: Callable[[], None] | None = None,
+    ) -> None:
         """
         Args:
             reactor: is stopped.
             heeded: the signals.
+            reload: is called at SIGHUP, in the reactor's turn; None: that signal is left alone.
         """
         self._reactor = reactor
         self._heeded = heeded
+        self._reload = reload
         self._ending = False
 
     def startService(self) -> None:
@@ -44,6 +51,12 @@ class Signals(Service):
     def _heed(self) -> None:
         for each in self._heeded:
             signal.signal(each, self._told)
+        if self._reload is not None:
+            signal.signal(signal.SIGHUP, self._reread)
+
+    def _reread(self, number: int, frame: FrameType | None) -> None:
+        if self._reload is not None:
+            self._reactor.callFromThread(self._reload)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         # Between any two lines of the program: not the time to do more.

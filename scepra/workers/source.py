@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from scepra.config.document import MAXIMUM
@@ -44,6 +45,19 @@ class Source:
             reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "no such name"
             raise ConfigError((Problem(str(path), 0, 0, "", f"cannot be read: {reason}"),)) from error
         return cls(str(path), str(path.parent.absolute()), content, mode)
+
+    def again(self) -> Source:
+        """What the file holds now, wherever this process works meanwhile.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        return replace(Source.read(Path(self.base) / Path(self.file).name), file=self.file)
+
+    @property
+    def version(self) -> str:
+        """The SHA-256 of its content."""
+        return hashlib.sha256(self.content).hexdigest()
 
     def parse(self, environ: Mapping[str, str] = os.environ) -> Reading:
         """The configuration, or every problem in it."""

@@ -23,6 +23,7 @@ from scepra.upstream.client import Upstream
 from scepra.web.drain import Front
 from scepra.workers.master import Master
 from scepra.workers.signals import Signals
+from scepra.works import Beside
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = list(LazyGroup.modules)
@@ -124,7 +125,8 @@ def test_twistd_makes_the_service_of_the_example(tmp_path: Path, monkeypatch: py
     # What clients see ends first, and the store last: the others need it to end in good order.
     first, *others, last = serving
     assert (type(first), type(last)) == (ThreadedDatabase, Front)
-    assert Upstream in map(type, others)
+    (beside,) = (each for each in others if isinstance(each, Beside))
+    assert Upstream in map(type, beside)
 
 
 def test_twistd_makes_a_master_of_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

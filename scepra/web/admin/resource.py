@@ -39,7 +39,7 @@ class AdminResource(Resource):
     """Answers every request on the administration's port.
 
     Whoever shows no good token is told nothing, not even what there is: 401 for every path. ``operations`` are the
-    requests under way.
+    requests under way; ``registry`` is what is served, and may be replaced.
     """
 
     isLeaf = True
@@ -54,7 +54,7 @@ class AdminResource(Resource):
             now: UTC.
         """
         super().__init__()
-        self._registry = registry
+        self.registry = registry
         self._find = find
         self._now = now
         self.operations: UnderWay[server.Request] = UnderWay()
@@ -96,7 +96,7 @@ class AdminResource(Resource):
     async def _answer(self, request: server.Request, said: _Said) -> Answer:
         method = request.method.decode("latin-1")
         segments, query = _split(request.uri)
-        routes = self._registry.at(segments)
+        routes = self.registry.at(segments)
         said.basic = any(route.basic for route, _ in routes)
         token = await self._authenticate(request, said.basic)
         said.caller = token.name
