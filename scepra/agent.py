@@ -7,7 +7,7 @@ is sealed to the agent, who signed (I6).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -30,7 +30,7 @@ class Agents:
 
     certificates: frozenset[bytes] = frozenset()
     keys: frozenset[bytes] = frozenset()
-    infrastructure: frozenset[Certificate] = frozenset()
+    infrastructure: Container[Certificate] = frozenset()
 
     def lists(self, signer: Certificate) -> bool:
         """Whether a certificate is an agent's."""

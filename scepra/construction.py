@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.logger import Logger
 
 from scepra import policy
+from scepra.acquisition import Acquisition
 from scepra.admission import Admission
 from scepra.challenge.protocol import ChallengeProvider, Notified
 from scepra.config import model
@@ -19,6 +21,7 @@ from scepra.config.listurl import is_directory, parse_list_url
 from scepra.config.policyfile import load_policy
 from scepra.errors import ConfigError, Problem
 from scepra.forwarding import Forwarding
+from scepra.generations import Generations, OwnCertificates
 from scepra.ground import Ground
 from scepra.http.connection import Limits as HTTPLimits
 from scepra.http.request import Origin
@@ -32,6 +35,7 @@ from scepra.provenance import Revocation
 from scepra.providers import combined, providers_of
 from scepra.query import Queries
 from scepra.ra import RegistrationAuthority
+from scepra.regeneration import Regeneration
 from scepra.revocation import RevocationLists
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import FixedIdentities, Identities, Keyring
@@ -56,15 +60,17 @@ R = TypeVar("R")
 @dataclass(frozen=True, slots=True)
 class Built:
     """The authorities of all profiles and where they are served; their ways to the CAs, by their names; all ways to the
-    CAs, by those names; the identities of all profiles, by their names; the name of this process in leases; the
-    revocation lists that are kept; the providers that want notices, by the names of their profiles and their kinds; the
-    policies that are tried beside the enforced ones; the tokens with keys. ``settings`` is what all of it was made of;
-    ``admission``, ``signers`` and ``kept`` lists, by their CAs and settings, are there for whoever comes after this."""
+    CAs, by those names; the identities of all profiles, by their names; what renews them; the name of this process in
+    leases; the revocation lists that are kept; the providers that want notices, by the names of their profiles and
+    their kinds; the policies that are tried beside the enforced ones; the tokens with keys. ``settings`` is what all of
+    it was made of; ``admission``, ``signers`` and ``kept`` lists, by their CAs and settings, are there for whoever
+    comes after this."""
 
     routes: Routes
     ways: Mapping[str, Ways]
     forwardings: Mapping[str, Forwarding]
     identities: Mapping[str, Identities]
+    regenerations: tuple[Regeneration, ...]
     owner: str
     lists: tuple[RevocationLists, ...]
     notified: Mapping[tuple[str, str], Notified]
@@ -106,14 +112,11 @@ def build(
         for name, each in settings.upstreams.items()
         if (signer := read_noting(partial(_signer, ground, tokens, settings, before, name), each, problems))
     }
-    generations = {
-        name: read
-        for name, profile in settings.profiles.items()
-        if (read := read_noting(partial(read_generation, tokens=tokens), profile.ra, problems))
-    }
-    infrastructure = frozenset(
-        identity.certificate for read in generations.values() for identity in (read.signing, read.encryption)
-    ) | {signer.own.certificate for signer in signers.values() if isinstance(signer, RACertificate)}
+    identities, regenerations = _identities(settings, upstreams, ground, tokens, before, problems)
+    every = tuple(dict.fromkeys(identities.values()))
+    infrastructure = OwnCertificates(
+        frozenset(signer.own.certificate for signer in signers.values() if isinstance(signer, RACertificate)), every
+    )
     files = {
         path: read_noting(read_certificates, path, problems) or () for path in anchor_files(settings.profiles.values())
     }
@@ -139,8 +142,6 @@ def build(
     for name, profile in settings.profiles.items():
         if profile.observe:
             log.warn("profile {name} ENFORCES NO POLICY (observe): what it objects to is recorded only", name=name)
-    identities = {name: FixedIdentities(Keyring([generation])) for name, generation in generations.items()}
-    every = tuple(identities.values())
     forwardings = {
         name: Forwarding(
             each,
@@ -201,6 +202,7 @@ def build(
         ways,
         forwardings,
         identities,
+        regenerations,
         owner,
         lists,
         notified,
@@ -211,6 +213,44 @@ def build(
         signers,
         dict(trust.lists),
     )
+
+
+def _identities(
+    settings: model.Config,
+    upstreams: Mapping[str, Upstream],
+    ground: Ground,
+    tokens: Tokens,
+    before: Built | None,
+    problems: list[Problem],
+) -> tuple[dict[str, Identities], tuple[Regeneration, ...]]:
+    """The identities of all profiles, and what renews those that the RA keeps itself; what is wrong is noted."""
+    identities: dict[str, Identities] = {}
+    known = {
+        each.settings.directory: each
+        for each in (before.identities.values() if before is not None else ())
+        if isinstance(each, Generations)
+    }
+    kept: dict[Path, Generations] = {}
+    regenerations = []
+    for name, profile in settings.profiles.items():
+        ra = profile.ra
+        if not isinstance(ra, model.GenerationDirectory):
+            if read := read_noting(partial(read_generation, tokens=tokens), ra, problems):
+                identities[name] = FixedIdentities(Keyring([read]))
+            continue
+        if ra.directory not in kept:
+            make = partial(Generations, now=ground.now, reactor=ground.reactor, slowly=ground.slowly)
+            found = known.get(ra.directory)
+            if found is None or found.settings != ra:
+                found = read_noting(make, ra, problems)
+            if found is None:
+                continue
+            kept[ra.directory] = found
+            upstream, at = upstreams[profile.certifier], settings.upstreams[profile.certifier]
+            acquisition = Acquisition(ra, found.store, upstream, at, ground.now, ground.slowly)
+            regenerations.append(Regeneration(ra, found, acquisition, upstream, ground.now, ground.reactor))
+        identities[name] = kept[ra.directory]
+    return identities, tuple(regenerations)
 
 
 def _authority(

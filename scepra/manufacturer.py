@@ -8,7 +8,7 @@ the manufacturer's could ask for every name that the policy lets through (AC-091
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -83,7 +83,7 @@ class ManufacturerRules:
     subject: Mapping[bytes, Pattern] = field(default_factory=dict)
     serial: SerialNumber | None = None
     sha1: bool = False
-    infrastructure: frozenset[Certificate] = frozenset()
+    infrastructure: Container[Certificate] = frozenset()
 
     def issued(self, signer: Certificate) -> bool:
         """Whether one of the anchors issued *signer*."""

@@ -4,7 +4,7 @@ stands (security section 4.3)."""
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from scepra.scep import der
@@ -70,7 +70,7 @@ def issuers_asked(issuer: bytes, serial: int, anchors: Iterable[Certificate]) ->
 
 
 def powers(
-    certificate: Certificate, infrastructure: frozenset[Certificate], *, agent: bool = False
+    certificate: Certificate, infrastructure: Container[Certificate], *, agent: bool = False
 ) -> Iterator[tuple[str, str]]:
     """Why a certificate speaks for no device, as a path and a sentence each: it has powers, or lacks one (AC-055).
 

@@ -8,7 +8,7 @@ for everybody: another's certificate and one that does not exist are the same to
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ class Queries:
     settings: model.Queries
     revocation: Callable[[Certificate], Awaitable[Revocation]] | None = None
     lists: RevocationLists | None = None
-    infrastructure: frozenset[Certificate] = frozenset()
+    infrastructure: Container[Certificate] = frozenset()
 
     def answers(self, kind: MessageType) -> bool:
         """Whether queries of a kind are answered at all."""

@@ -47,7 +47,7 @@ from scepra.renewal import RenewalRules
 from scepra.scep import capabilities, transport
 from scepra.scep.algorithm import ContentCipher, Digest
 from scepra.scep.certificate import Certificate
-from scepra.scep.identity import Identities, Keyring
+from scepra.scep.identity import Identities, Keyring, NotOurs
 from scepra.scep.message import MessageType, PKIMessage
 from scepra.shadow import Shadow
 from scepra.store import challenges, intents, inventory, outcomes
@@ -210,18 +210,13 @@ class RegistrationAuthority:
         self, message: PKIMessage, digest_of_message: bytes, signer: Certificate, digest: Digest, record: Record
     ) -> bytes:
         """Answer a PKCSReq or RenewalReq whose signature is verified."""
-        reception = await self.forwarding.hands.use(
-            opening(self.keyring),
-            receive,
-            message,
-            signer,
-            digest,
-            keyring=self.keyring,
-            floor=self.profile.floor,
-            renewal=self._renewal,
-            agents=self.agents,
-            manufacturers=self.manufacturers,
-        )
+        try:
+            reception = await self._receive(message, signer, digest)
+        except NotOurs:
+            # Another process may have a new certificate of the RA, and have given it out.
+            if not await self.identities.seek():
+                raise
+            reception = await self._receive(message, signer, digest)
         _describe(reception, record)
         request = self.forwarding.vault.digest(request_identity(self.name, reception.credential, signer, reception.csr))
         found = await self._recall(request, digest_of_message, message, reception)
@@ -275,6 +270,20 @@ class RegistrationAuthority:
             return await self._answers.refuse(message, record, exceeded, FailInfo.BAD_REQUEST, reception)
         after = recorded.transaction if recorded.new else await self._settled(recorded.transaction)
         return await self._answers.tell(message, reception, after, record, reception.csr)
+
+    async def _receive(self, message: PKIMessage, signer: Certificate, digest: Digest) -> Reception:
+        return await self.forwarding.hands.use(
+            opening(self.keyring),
+            receive,
+            message,
+            signer,
+            digest,
+            keyring=self.keyring,
+            floor=self.profile.floor,
+            renewal=self._renewal,
+            agents=self.agents,
+            manufacturers=self.manufacturers,
+        )
 
     async def _poll(self, message: PKIMessage, asker: Asker, record: Record) -> bytes:
         """Answer a CertPoll from what is stored: it causes nothing (MSG-40, MSG-42, RA-21)."""

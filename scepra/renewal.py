@@ -5,7 +5,7 @@ RFC 8894, 2.3 and 7.6; security section 4.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -35,7 +35,7 @@ class RenewalRules:
     fewer_names: bool = True
     same_key: bool = False
     sha1: bool = False
-    infrastructure: frozenset[Certificate] = frozenset()
+    infrastructure: Container[Certificate] = frozenset()
     profiles: frozenset[str] = frozenset()
     outside: bool = False
     uses: int = 1

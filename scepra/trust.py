@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ class Trust:
     """
 
     files: Mapping[Path, Anchors]
-    infrastructure: frozenset[Certificate]
+    infrastructure: Container[Certificate]
     make_lists: Callable[[str, Anchors, model.ListSources], RevocationLists]
     lists: dict[tuple[Anchors, model.ListSources], RevocationLists] = field(default_factory=dict)
 

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from scepra.config import model
 from scepra.construction import Built, build
+from scepra.generations import Generations
 from scepra.ground import Ground
 from scepra.health import Checkup
 from scepra.housekeeper import Housekeeper
@@ -98,6 +99,11 @@ def _services(
     database, vault, owner, now, reactor = ground.database, ground.vault, built.owner, ground.now, ground.reactor
     services: dict[str, Service] = {f"upstream {name}": each for name, each in upstreams.items()}
     services |= {f"lists {number}": each for number, each in enumerate(built.lists)}
+    for each in dict.fromkeys(built.identities.values()):
+        if isinstance(each, Generations):
+            services[f"generations {each.settings.directory}"] = each
+    for regeneration in built.regenerations:
+        services[f"renewal {regeneration.path}"] = regeneration
     for name, forwarding in built.forwardings.items():
         services[f"backlog {name}"] = Reconciler(forwarding, built.equal(name))
         services[f"checkup {name}"] = Checkup(forwarding)

@@ -19,7 +19,8 @@ from scepra.config.challenge import (
 )
 from scepra.config.document import Path
 from scepra.config.finding import Finding, Sections
-from scepra.config.identity import DualIdentity, IdentityFiles
+from scepra.config.generations import check_generations
+from scepra.config.identity import DualIdentity, IdentityFiles, SplitIdentity
 from scepra.config.kind import KINDS
 from scepra.config.model import Limits, Listen
 from scepra.config.profile import Profile
@@ -78,7 +79,7 @@ def check(sections: Sections) -> Iterator[Finding]:
                 (*where, "key", "token"),
                 "no token has this name" + suggestion(files.key.token, sections.token_names),
             )
-    used = {name for profile in sections.profiles.values() for name in profile.upstream_names}
+    used = {name for profile in sections.profiles.values() for name in (*profile.upstream_names, profile.certifier)}
     if sections.complete and used <= set(sections.upstreams):
         for name in sorted(set(sections.upstreams) - used):
             yield Finding(("upstreams", name), "no profile uses this upstream", "warning")
@@ -92,7 +93,7 @@ def _identities(sections: Sections) -> Iterator[tuple[Path, IdentityFiles]]:
     for name, profile in sections.profiles.items():
         if isinstance(profile.ra, DualIdentity):
             yield ("profiles", name, "ra"), profile.ra
-        else:
+        elif isinstance(profile.ra, SplitIdentity):
             yield ("profiles", name, "ra", "signing"), profile.ra.signing
             yield ("profiles", name, "ra", "encryption"), profile.ra.encryption
 
@@ -199,6 +200,7 @@ def _profile(name: str, profile: Profile, sections: Sections) -> Iterator[Findin
     yield from _legacy(path, profile.legacy)
     yield from check_certificates(path, profile, sections)
     yield from check_queries(path, profile, sections)
+    yield from check_generations((*path, "ra"), profile, sections)
     yield from _challenge((*path, "challenge"), profile, sections)
     for opening in openness(profile.policy):
         yield Finding((*path, "policy", *opening.path), opening.sentence, opening.severity)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
+from cryptography import x509
+from pydantic import AfterValidator, Discriminator, Field, GetJsonSchemaHandler, StrictStr, Tag, model_validator
 from pydantic_core import CoreSchema
 
 from scepra.config.secret import SecretFile
 from scepra.config.section import Section
 from scepra.config.token import KeyInToken
-from scepra.config.value import FilePath
+from scepra.config.value import FilePath, Label, Seconds
 
 
 class KeyFile(Section):
@@ -86,12 +87,76 @@ class SplitIdentity(Section):
     encryption: IdentityFiles = Field(description="The certificate and key that requests are encrypted to.")
 
 
+def _distinguished(text: str) -> str:
+    try:
+        named = len(x509.Name.from_rfc4514_string(text)) > 0
+    except ValueError:
+        named = False
+    if not named:
+        raise ValueError('expected a distinguished name such as "CN=scepra RA,O=Example"')
+    return text
+
+
+class NewKeys(Section):
+    """The keys that the RA makes for itself."""
+
+    bits: Literal[2048, 3072, 4096] = Field(default=2048, description="The length of each RSA key, in bits.")
+
+
+class GenerationDirectory(Section):
+    """A directory in which the RA keeps certificates and keys of its own, generation after generation: made by
+    ``scepra enroll-ra``, renewed by the RA itself."""
+
+    directory: FilePath = Field(description="The directory, which nobody else may read.")
+    subject: Annotated[StrictStr, AfterValidator(_distinguished)] = Field(
+        description="The name that certificates are asked for, most specific part first: CN=scepra RA,O=Example."
+    )
+    keys: Literal["split", "dual"] = Field(
+        default="split",
+        description="Whether one certificate signs and another is encrypted to, or one does both (SEC-03).",
+    )
+    key: NewKeys = Field(default_factory=NewKeys, description="The keys that are made.")
+    challenge: SecretFile | None = Field(
+        default=None,
+        alias="challenge-file",
+        description="A file with the challenge that the CA asks for; where it renews by certificate, needed once.",
+    )
+    upstream: Label | None = Field(
+        default=None, description="The upstream that issues the certificates; without it, the profile's."
+    )
+    renew: Seconds = Field(
+        default=2592000.0,
+        gt=0,
+        description="How long before the end the next generation is enrolled; at most a third of a lifetime.",
+    )
+    overlap: Seconds = Field(
+        default=1209600.0,
+        ge=0,
+        description="How long a generation still opens requests when the next is served: clients keep what they got.",
+    )
+    settle: Seconds = Field(
+        default=60.0,
+        ge=0,
+        description="How long after its installation a generation is not served yet, so that every process knows it.",
+    )
+
+    @property
+    def subject_der(self) -> bytes:
+        """The name, encoded."""
+        return x509.Name.from_rfc4514_string(self.subject).public_bytes()
+
+
 def _kind(data: Any) -> str:
+    if isinstance(data, GenerationDirectory) or (isinstance(data, Mapping) and "directory" in data):
+        return "kept"
     if isinstance(data, Mapping):
         return "split" if "signing" in data or "encryption" in data else "dual"
     return "split" if isinstance(data, SplitIdentity) else "dual"
 
 
 RaIdentity = Annotated[
-    Annotated[DualIdentity, Tag("dual")] | Annotated[SplitIdentity, Tag("split")], Discriminator(_kind)
+    Annotated[DualIdentity, Tag("dual")]
+    | Annotated[SplitIdentity, Tag("split")]
+    | Annotated[GenerationDirectory, Tag("kept")],
+    Discriminator(_kind),
 ]

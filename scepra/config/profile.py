@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from scepra.config.challenge import Challenge
-from scepra.config.identity import RaIdentity
+from scepra.config.identity import GenerationDirectory, RaIdentity
 from scepra.config.legacy import Legacy, floor_with
 from scepra.config.pin import Pin
 from scepra.config.queries import Queries
@@ -165,7 +165,10 @@ class Profile(Section):
     routes: tuple[UpstreamRoute, ...] = Field(
         default=(), description="Requests that go elsewhere: the first of these counts whose conditions are met."
     )
-    ra: RaIdentity = Field(description="The RA's certificate and key, or those for signing and for encryption apart.")
+    ra: RaIdentity = Field(
+        description="The RA's certificate and key, or those for signing and for encryption apart, or a directory of"
+        " its own."
+    )
     challenge: Challenge = Field(description="What an initial enrolment is authorised by.")
     renewal: Renewal | None = Field(default=None, description="How certificates are renewed; without it they are not.")
     on_behalf: OnBehalf | None = Field(default=None, description="Who may enrol others; without it, nobody may.")
@@ -209,6 +212,12 @@ class Profile(Section):
     def upstream_names(self) -> tuple[str, ...]:
         """The names of all upstreams that a request may go to, each once, the most usual first."""
         return tuple(dict.fromkeys([*self.upstream, *(name for group in self.upstream_groups for name in group)]))
+
+    @property
+    def certifier(self) -> str:
+        """The upstream that issues the RA's own certificates, where it enrols them itself."""
+        own = self.ra.upstream if isinstance(self.ra, GenerationDirectory) else None
+        return own if own is not None else self.upstream[0]
 
     @cached_property
     def floor(self) -> Floor:

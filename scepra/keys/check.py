@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from scepra.config.document import Path
@@ -14,6 +14,7 @@ from scepra.config.model import (
     AnyOf,
     CertificateSigner,
     DualIdentity,
+    GenerationDirectory,
     IdentityFiles,
     KeyInToken,
     NdesChallenge,
@@ -23,7 +24,9 @@ from scepra.config.model import (
     singles,
 )
 from scepra.errors import ConfigError
+from scepra.generation import Terms, arrange
 from scepra.keys.certificate import read_certificates
+from scepra.keys.directory import EMPTY, GenerationStore
 from scepra.keys.identity import read_identity
 from scepra.keys.lint import lint, validity
 from scepra.keys.token import Tokens
@@ -72,7 +75,7 @@ def _examine(
         path: Path = ("profiles", name)
         anchors = _anchors(path, profile, now, examination.findings)
         examination.findings += _trusted((*path, "challenge"), profile)
-        generation = _generation((*path, "ra"), profile.ra, tokens, examination.findings)
+        generation = _generation((*path, "ra"), profile.ra, tokens, now, examination.findings)
         if generation is None:
             continue
         examination.generations[name] = generation
@@ -83,6 +86,8 @@ def _examine(
         ]
         for remark in lint(generation, issuers, now):
             place = ("certificate",) if remark.role == "both" else (remark.role, "certificate")
+            if isinstance(profile.ra, GenerationDirectory):
+                place = ("directory",)
             examination.findings.append(Finding((*path, "ra", *place), remark.sentence, remark.severity))
     for generation in examination.generations.values():
         own |= {generation.signing.certificate, generation.encryption.certificate}
@@ -115,14 +120,36 @@ def _signer(path: Path, upstream: Upstream, now: datetime, own: set[Certificate]
 
 
 def _generation(
-    path: Path, ra: DualIdentity | SplitIdentity, tokens: Tokens, findings: list[Finding]
+    path: Path,
+    ra: DualIdentity | SplitIdentity | GenerationDirectory,
+    tokens: Tokens,
+    now: datetime,
+    findings: list[Finding],
 ) -> Generation | None:
+    if isinstance(ra, GenerationDirectory):
+        return _newest((*path, "directory"), ra, now, findings)
     if isinstance(ra, DualIdentity):
         both = _identity(path, ra, tokens, findings)
         return None if both is None else Generation(both, both)
     signing = _identity((*path, "signing"), ra.signing, tokens, findings)
     encryption = _identity((*path, "encryption"), ra.encryption, tokens, findings)
     return None if signing is None or encryption is None else Generation(signing, encryption)
+
+
+def _newest(path: Path, ra: GenerationDirectory, now: datetime, findings: list[Finding]) -> Generation | None:
+    """The generation of a directory that is served."""
+    try:
+        installed = GenerationStore(ra.directory).installed()
+    except ConfigError as error:
+        findings += (Finding(path, f"{problem.file} {problem.sentence}") for problem in error.problems)
+        return None
+    if not installed:
+        profile = path[1]
+        sentence = f"{ra.directory} {EMPTY}: scepra enroll-ra --config FILE --profile {profile} enrols the first"
+        findings.append(Finding(path, sentence))
+        return None
+    terms = Terms(timedelta(seconds=ra.settle), timedelta(seconds=ra.overlap))
+    return arrange(installed, terms, now).current.generation
 
 
 def _identity(path: Path, files: IdentityFiles, tokens: Tokens, findings: list[Finding]) -> Identity | None:

@@ -59,6 +59,13 @@ def lint(generation: Generation, issuers: Collection[Certificate], now: datetime
 
 
 def _certificate(role: str, certificate: Certificate, now: datetime) -> Iterator[tuple[str, str]]:
+    yield from suitability(role, certificate)
+    yield from validity(certificate, now)
+
+
+def suitability(role: str, certificate: Certificate) -> Iterator[tuple[str, str]]:
+    """What clients will not like about a certificate, whenever it is valid: sentences without a subject, and their
+    severities."""
     key = certificate.public_key
     if certificate.is_ca:
         yield "is a CA certificate: the CA's key has no place here (RA-03)", "error"
@@ -79,7 +86,6 @@ def _certificate(role: str, certificate: Certificate, now: datetime) -> Iterator
             "warning",
         )
     yield from _usage(role, certificate)
-    yield from validity(certificate, now)
 
 
 def _usage(role: str, certificate: Certificate) -> Iterator[tuple[str, str]]:

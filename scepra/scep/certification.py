@@ -1,4 +1,4 @@
-"""Certificates and CRLs, written (RFC 5280).
+"""Certificates, CRLs and certification requests, written (RFC 5280, RFC 2986).
 
 Names, keys and extensions are taken as the octets they are, so that a CA made of this certifies whatever a device asked
 for, also where a library would refuse to read it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,12 +16,13 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from scepra.scep import der, oid
+from scepra.scep import cms, der, oid
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import KEY_USAGES, Certificate, Extension
 from scepra.scep.identity import Identity, RAKey
 from scepra.scep.publickey import ECDSA_SIGNATURES, RSA_SIGNATURES, PublicKeyInfo
 
+_PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,./:=?-]*")
 CRL_NUMBER = oid.encode("2.5.29.20")
 _RSA = {digest: identifier for identifier, digest in RSA_SIGNATURES.items() if identifier != oid.SHA1_RSA_ISO}
 _ECDSA = {digest: identifier for identifier, digest in ECDSA_SIGNATURES.items()}
@@ -103,6 +105,34 @@ def build_crl(issuer: Identity, validity: Validity, number: int, digest: Digest 
         der.explicit(0, der.sequence(*map(_extension, extensions))),
     )
     return der.sequence(signed, algorithm, der.bit_string(issuer.key.sign(signed, digest)))
+
+
+def build_csr(
+    key: RAKey,
+    subject: bytes,
+    extensions: Iterable[Extension] = (),
+    challenge: str | None = None,
+    digest: Digest = Digest.SHA256,
+) -> bytes:
+    """Write and sign a certification request (PKCS#10).
+
+    Args:
+        key: what is to be certified; it signs.
+        subject: an encoded Name.
+        extensions: what is asked for.
+        challenge: the challengePassword.
+    """
+    algorithm = _signature_algorithm(key.public, digest)
+    attributes = []
+    if challenge is not None:
+        plain = _PRINTABLE.fullmatch(challenge) is not None
+        value = der.printable_string(challenge) if plain else der.tlv(der.UTF8_STRING, challenge.encode())
+        attributes.append(cms.attribute(oid.CHALLENGE_PASSWORD, value))
+    encoded = [_extension(extension) for extension in extensions]
+    if encoded:
+        attributes.append(cms.attribute(oid.EXTENSION_REQUEST, der.sequence(*encoded)))
+    signed = der.sequence(der.integer(0), subject, key.public.der, der.tlv(0xA0, *sorted(attributes)))
+    return der.sequence(signed, algorithm, der.bit_string(key.sign(signed, digest)))
 
 
 def self_signed(

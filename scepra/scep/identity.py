@@ -93,6 +93,10 @@ class CertificateName:
         )
 
 
+class NotOurs(ScepError):
+    """A message that no generation known here can open."""
+
+
 class Keyring:
     """Every live generation of one RA, the current one first."""
 
@@ -114,7 +118,8 @@ class Keyring:
         """Which recipient is ours, by its position, and of which generation (CMS-21, CERT-35).
 
         Raises:
-            ScepError: badRequest; none is, or more than one (AC-035).
+            NotOurs: badRequest; none is.
+            ScepError: badRequest; more than one is (AC-035).
         """
         # Generations may share an encryption certificate: each recipient counts once, for the newest.
         found: dict[int, Generation] = {}
@@ -123,11 +128,9 @@ class Keyring:
                 if recipient is not None and recipient.names(generation.encryption.certificate):
                     found.setdefault(position, generation)
         if len(found) != 1:
-            raise ScepError(
-                "encrypted to more than one of the RA's certificates"
-                if found
-                else "not encrypted to the RA's certificate (to the CA's instead?)"
-            )
+            if found:
+                raise ScepError("encrypted to more than one of the RA's certificates")
+            raise NotOurs("not encrypted to the RA's certificate (to the CA's instead?)")
         return next(iter(found.items()))
 
 
@@ -142,6 +145,9 @@ class Identities(Protocol):
     def upcoming(self) -> Generation | None:
         """The generation that opens requests already, and that new clients are not given yet."""
 
+    async def seek(self) -> bool:
+        """Look whether there are more than are known here; whether there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class FixedIdentities:
@@ -149,3 +155,7 @@ class FixedIdentities:
 
     keyring: Keyring
     upcoming: None = None
+
+    async def seek(self) -> bool:
+        """There are never more."""
+        return False

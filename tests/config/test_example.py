@@ -60,7 +60,8 @@ def test_what_it_writes_out_are_the_defaults(directory: Path) -> None:
 
 def test_what_it_comments_out_is_right_too(directory: Path) -> None:
     """With everything commented in, nothing is missing but what the example cannot bring: its secrets' environment."""
-    for name in ("upstream.pass", "ra.pass", "ndes.pass", "mdm.secret", "webhook.secret", "intune.secret", "hsm.pin"):
+    passwords = ("upstream.pass", "ra.pass", "ndes.pass", "hsm.pin")
+    for name in (*passwords, "mdm.secret", "webhook.secret", "intune.secret", "enrol.secret"):
         write_private(directory / name, f"{secrets.token_urlsafe(32)}\n".encode())
     write_private(directory / "devices.csv", b"name,serial,challenge,uses,dns\na.example,17,0F1E2D3C4B5A69788796,1,\n")
     public = csrs.ec_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -74,6 +75,7 @@ def test_what_it_comments_out_is_right_too(directory: Path) -> None:
         "lab",
         "guarded",
         "routers",
+        "renewed",
         "trial",
         "offices",
         "tried",

@@ -1,0 +1,264 @@
+"""How the RA gets certificates of its own: by SCEP from the CA, or by the hands of somebody (CERT-06, CERT-07; FT-49).
+
+One step at a time, each of which stands on the disk before the next: whoever goes on, this process or another one,
+asks about the same requests by the same keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from twisted.logger import Logger
+
+from scepra.config.model import GenerationDirectory
+from scepra.config.model import Upstream as Settings
+from scepra.errors import FailInfo, ScepError, UpstreamError
+from scepra.generation import Installed
+from scepra.issuance import IssuanceRules
+from scepra.keys.directory import ROLES, GenerationStore, Order, UnderWay
+from scepra.keys.lint import lint, suitability
+from scepra.scep import hresult, oid
+from scepra.scep.certificate import Certificate
+from scepra.scep.certification import build_csr, extended_key_usage, key_usage, self_signed
+from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
+from scepra.scep.identity import Identity, SoftwareKey
+from scepra.scep.message import MessageType, PKIStatus, build_request, issuer_and_subject, new_nonce
+from scepra.upstream.client import Upstream
+from scepra.upstream.view import UpstreamView
+
+log = Logger()
+
+USAGES = {
+    "signing": ("digitalSignature",),
+    "encryption": ("keyEncipherment",),
+    "dual": ("digitalSignature", "keyEncipherment"),
+}
+"""The keyUsage of each role (CERT-06); NDES chooses the template by it."""
+# Windows wants this purpose or certificateRequestAgent, which in a domain is the power to enrol for others.
+_SERVER_AUTH = oid.encode("1.3.6.1.5.5.7.3.1")
+
+
+class NotAcquired(Exception):
+    """There is no new generation, and asking on does not help: its text says why, and names no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The CA holds back the certificates of these roles."""
+
+    number: int
+    roles: tuple[str, ...]
+
+
+class Acquisition:
+    """The next generation of one directory. Whoever calls it holds the directory (``store.changing``).
+
+    Args:
+        settings: the section ``ra``.
+        store: the directory.
+        upstream: the CA, with its section of the configuration.
+        now: UTC.
+        slowly: calls a function where it may take its time.
+    """
+
+    def __init__(
+        self,
+        settings: GenerationDirectory,
+        store: GenerationStore,
+        upstream: Upstream,
+        upstream_settings: Settings,
+        now: Callable[[], datetime],
+        slowly: Callable[..., Awaitable[Any]],
+    ) -> None:
+        self.store = store
+        self._settings = settings
+        self._upstream = upstream
+        self._at = upstream_settings
+        self._now = now
+        self._slowly = slowly
+
+    async def prepare(self, *, by_hand: bool = False) -> UnderWay:
+        """The generation under way; its keys and requests are made if there is none.
+
+        Raises:
+            ConfigError: the directory cannot be used.
+        """
+        found = self.store.under_way()
+        if found is not None:
+            return found if found.by_hand == by_hand else self.store.to_hand(found, by_hand)
+        made = {role: await self._slowly(make_key, self._settings.key.bits) for role in ROLES[self._settings.keys]}
+        newest = self.store.newest()
+        now = self._now()
+        usable = newest is not None and newest.valid_at(now) and not by_hand
+        signed_by = newest.number if newest is not None and usable and self._at.renewal != "none" else None
+        secret = self._settings.challenge
+        if self._at.authorisation == "challenge" and secret is None and signed_by is None and not by_hand:
+            raise NotAcquired("the CA asks for a challenge, and there is no challenge-file")
+        challenge = secret.reveal().decode() if secret is not None and signed_by is None else None
+        requests = {role: self._request(role, SoftwareKey(key), challenge) for role, key in made.items()}
+        keys = {
+            role: key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) for role, key in made.items()
+        }
+        return self.store.begin(keys, requests, now, by_hand=by_hand, signed_by=signed_by)
+
+    async def advance(self) -> Installed | Waiting:
+        """Send what was not sent, poll for what the CA holds back, and install the generation when it is whole.
+
+        Raises:
+            NotAcquired: the CA refuses, or what it issues cannot be used; what was under way is given up.
+            UpstreamError: there is no answer that can be believed; it goes on where it was.
+            ConfigError: the directory cannot be used.
+        """
+        under_way = await self.prepare()
+        waiting = []
+        for role in tuple(under_way.orders):
+            if under_way.orders[role].certificate is None:
+                under_way = await self._ask(under_way, role)
+            if under_way.orders[role].certificate is None:
+                waiting.append(role)
+        if waiting:
+            return Waiting(under_way.number, tuple(waiting))
+        return await self._install(under_way)
+
+    async def install(self, certificates: Sequence[Certificate]) -> Installed | Waiting:
+        """Put in certificates that somebody has fetched; certificates for other keys are passed over.
+
+        Raises:
+            NotAcquired: nothing is under way, or none of them can be used.
+            UpstreamError: the CA's own certificates are not known, so that nothing can be judged.
+            ConfigError: the directory cannot be used.
+        """
+        under_way = self.store.under_way()
+        if under_way is None:
+            raise NotAcquired("no request is under way: scepra enroll-ra --csr-only makes one")
+        view = await self._upstream.current()
+        for role, order in tuple(under_way.orders.items()):
+            fitting = [item for item in certificates if item.public_key.same_key(order.key.public)]
+            if not fitting:
+                continue
+            if complaints := self._complaints(role, order, fitting[0], view):
+                raise NotAcquired(f"the {role} certificate is not used: " + "; ".join(complaints))
+            under_way = self.store.keep(under_way, role, fitting[0])
+        waiting = tuple(role for role, order in under_way.orders.items() if order.certificate is None)
+        if len(waiting) == len(under_way.orders):
+            raise NotAcquired("none of these certificates is for a key that is under way")
+        return Waiting(under_way.number, waiting) if waiting else await self._install(under_way)
+
+    # One request
+
+    def _request(self, role: str, key: SoftwareKey, challenge: str | None) -> bytes:
+        extensions = (key_usage(USAGES[role]), extended_key_usage(_SERVER_AUTH))
+        return build_csr(key, self._settings.subject_der, extensions, challenge)
+
+    async def _ask(self, under_way: UnderWay, role: str) -> UnderWay:
+        """Ask the CA about one request: as :meth:`~scepra.forwarding.Forwarding.advance` does about a client's."""
+        order = under_way.orders[role]
+        kind = MessageType.CERT_POLL
+        if order.state != "new":
+            rep, view = await self._exchange(under_way, order, kind)
+        lost = order.state != "new" and rep.status is PKIStatus.FAILURE
+        forgotten = order.state == "sent" or (lost and rep.fail_info is FailInfo.BAD_CERT_ID)
+        if order.state == "new" or (lost and forgotten):
+            under_way = self.store.note(under_way, role, "sent")
+            by_certificate = under_way.signed_by is not None and self._at.renewal == "renewal-req"
+            kind = MessageType.RENEWAL_REQ if by_certificate else MessageType.PKCS_REQ
+            rep, view = await self._exchange(under_way, under_way.orders[role], kind)
+        if rep.status is PKIStatus.PENDING:
+            return self.store.note(under_way, role, "waiting")
+        if rep.status is PKIStatus.FAILURE:
+            said = FailInfo.BAD_REQUEST if rep.fail_info is None else rep.fail_info  # badAlg is 0
+            detail = f", {hresult.describe(rep.ndes_error)}" if rep.ndes_error is not None else ""
+            raise self._given_up(under_way, f"the CA refuses the {role} certificate: {said.name}{detail}")
+        try:
+            issued = choose_issued(rep.certificates, order.csr.spki)
+        except ScepError as error:
+            raise self._given_up(under_way, f"the {role} certificate: {error.reason}") from error
+        if complaints := self._complaints(role, order, issued, view):
+            raise self._given_up(under_way, f"the {role} certificate is not used: " + "; ".join(complaints))
+        return self.store.keep(under_way, role, issued)
+
+    async def _exchange(self, under_way: UnderWay, order: Order, kind: MessageType) -> tuple[CertRep, UpstreamView]:
+        view = await self._upstream.current()
+        signer = self._signer(under_way, order)
+        challenge = order.csr.challenge_password
+        password = challenge.encode() if challenge else None
+        content = order.csr.der
+        if kind is MessageType.CERT_POLL:
+            issuer = view.issuers[0]
+            named = issuer.subject_der if self._at.poll_issuer == "ca-subject" else issuer.issuer_der
+            content = issuer_and_subject(named, order.csr.subject.der)
+        nonce = new_nonce()
+        try:
+            message = build_request(
+                kind,
+                order.transaction,
+                nonce,
+                content,
+                signer,
+                view.encryption,
+                self._at.algorithms,
+                password=password,
+            )
+        except ScepError as error:
+            raise NotAcquired(f"nothing can be sent to this CA: {error.reason}") from error
+        answer = await self._upstream.operate(message)
+        expected = Expectation(order.transaction, nonce, view.signers, signer.key, self._at.floor, password)
+        try:
+            return read_cert_rep(answer.message, expected), view
+        except ScepError as error:
+            # Its RA's certificates may have changed: look again once, and read the same answer again (MSG-60).
+            try:
+                view = await self._upstream.refresh()
+                return read_cert_rep(answer.message, replace(expected, signers=view.signers)), view
+            except (ScepError, UpstreamError):
+                raise self._upstream.disbelieved(answer, f"an answer not believed: {error.reason}") from error
+
+    def _signer(self, under_way: UnderWay, order: Order) -> Identity:
+        """What signs: the certificate that is renewed, or the request's own key (RFC 8894, 2.3)."""
+        if under_way.signed_by is None:
+            return Identity(self_signed(order.key, order.csr.subject.der, self._now()), order.key)
+        renewed = self.store.generation(under_way.signed_by)
+        if renewed is None:
+            raise self._given_up(under_way, f"generation {under_way.signed_by}, which was to be renewed, is gone")
+        return renewed.generation.signing
+
+    def _complaints(self, role: str, order: Order, issued: Certificate, view: UpstreamView) -> list[str]:
+        """Why a certificate cannot be used (CERT-06, CERT-07); one that is valid only later can."""
+        now = self._now()
+        rules = IssuanceRules(frozenset(self._at.tolerate) | {"validity"})
+        complaints = [
+            f"its {violation.path} {violation.sentence}"
+            for violation in rules.violations(issued, order.csr, view.issuers, now)
+        ]
+        if issued.not_before is None or issued.not_after is None or issued.not_after <= now:
+            complaints.append("it has expired, or its validity cannot be read")
+        if issued.key_usage is None:
+            complaints.append("it has no keyUsage (CERT-06)")
+        side = "both" if role == "dual" else role
+        complaints += [f"it {sentence}" for sentence, severity in suitability(side, issued) if severity == "error"]
+        if issued.key_usage is None or not set(USAGES[role]) <= issued.key_usage:
+            complaints.append(f"the CA's template must give the keyUsage {' and '.join(USAGES[role])}")
+        return complaints
+
+    async def _install(self, under_way: UnderWay) -> Installed:
+        view = await self._upstream.current()
+        installed = self.store.install(under_way, self._now())
+        for remark in lint(installed.generation, view.issuers, self._now()):
+            log.warn(
+                "generation {number}, {role}: {said}", number=installed.number, role=remark.role, said=remark.sentence
+            )
+        return installed
+
+    def _given_up(self, under_way: UnderWay, reason: str) -> NotAcquired:
+        self.store.discard(under_way)
+        return NotAcquired(reason)
+
+
+def make_key(bits: int) -> rsa.RSAPrivateKey:
+    """A new key; it takes its time."""
+    return rsa.generate_private_key(65537, bits)

@@ -1,0 +1,124 @@
+"""``scepra enroll-ra`` and ``scepra install``, as processes before a real CA."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from scepra.cli import main
+from scepra.config.private import read_private
+from scepra.lab.state import LabState, write_pem
+from scepra.scep.cms import degenerate
+from scepra.scep.csr import CertificationRequest
+
+pytestmark = pytest.mark.slow
+
+
+class Desk:
+    """A configuration whose RA keeps its own certificates, and the commands on it."""
+
+    def __init__(self, directory: Path, url: str) -> None:
+        self.directory = directory
+        self.lab = LabState.load_or_create(directory)
+        self.file = directory / "scepra.yaml"
+        self.file.write_text(
+            f"upstreams: {{ca: {{url: {json.dumps(url)}, ca-fingerprint: 'file:ca.crt'}}}}\n"
+            "profiles:\n  dev:\n    paths: /scep\n    upstream: ca\n"
+            "    ra: {directory: own, subject: CN=scepra RA}\n"
+            "    challenge: {type: static, file: challenge.txt}\n    policy: [{key: {rsa: {}}}]\n"
+        )
+
+    def run(self, *words: str, profile: str = "dev") -> subprocess.CompletedProcess[str]:
+        """A command, in a process of its own: each has a reactor."""
+        arguments = ("--config", str(self.file), "--profile", profile)
+        return subprocess.run(
+            [sys.executable, "-m", "scepra", *words, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """With a CA in a process."""
+    state = tmp_path / "lab"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scepra", "lab-ca", "--state", str(state), "--listen", "tcp:0:interface=127.0.0.1"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    reader = threading.Thread(target=process.stdout.read, daemon=True)
+    try:
+        for line in process.stdout:
+            if line.strip().startswith("URL"):
+                break
+        reader.start()
+        yield Desk(state, line.split()[1])
+    finally:
+        process.terminate()
+        reader.join()
+        process.stdout.close()
+        process.wait()
+
+
+def test_from_nothing(desk: Desk) -> None:
+    """A configuration without a generation says what to call; after that it is right, and called again it
+    changes nothing."""
+    before = CliRunner().invoke(main, ["check-config", str(desk.file)])
+    assert before.exit_code == 1
+    assert "holds no generation yet: scepra enroll-ra --config FILE --profile dev enrols the first" in before.output
+    done = desk.run("enroll-ra")
+    assert done.returncode == 0, done.stderr
+    assert "Generation 1 is installed" in done.stdout
+    assert "making keys" in done.stderr
+    after = CliRunner().invoke(main, ["check-config", str(desk.file)])
+    assert after.exit_code == 0, after.output
+    again = json.loads(desk.run("enroll-ra", "--json").stdout)
+    assert (again["state"], again["generation"]) == ("installed", 1)
+    renewed = json.loads(desk.run("enroll-ra", "--renew", "--json").stdout)
+    assert [each["role"] for each in renewed["certificates"]] == ["signing", "encryption"]
+    assert renewed["generation"] == 2
+
+
+def test_by_hand(desk: Desk) -> None:
+    """Requests are written, and certificates installed from PEM and PKCS#7, one after the other."""
+    written = json.loads(desk.run("enroll-ra", "--csr-only", "--json").stdout)
+    assert written["state"] == "requests"
+    requests = {role: CertificationRequest.parse(_der(Path(path))) for role, path in written["requests"].items()}
+    certificates = {role: desk.lab.authority.issue(csr) for role, csr in requests.items()}
+    (desk.directory / "signing.crt").write_bytes(write_pem(certificates["signing"]))
+    bag = degenerate([desk.lab.authority.certificate.der, certificates["encryption"].der])
+    (desk.directory / "encryption.p7b").write_bytes(bag)
+    first = desk.run("install", str(desk.directory / "signing.crt"))
+    assert (first.returncode, first.stdout) == (
+        3,
+        "There is no encryption certificate yet: call this again to go on.\n",
+    )
+    second = desk.run("install", str(desk.directory / "encryption.p7b"))
+    assert second.returncode == 0, second.stderr
+    nothing = desk.run("install", str(desk.directory / "signing.crt"))
+    assert nothing.returncode == 1
+    assert "no request is under way" in nothing.stderr
+
+
+def test_mistakes(desk: Desk) -> None:
+    """What cannot work is told without a traceback."""
+    assert desk.run("enroll-ra", profile="none").returncode == 2
+    unreadable = desk.run("install", str(desk.directory / "absent.crt"))
+    assert (unreadable.returncode, "cannot be read" in unreadable.stderr) == (1, True)
+    for result in (desk.run("enroll-ra", profile="none"), unreadable):
+        assert "Traceback" not in result.stderr
+
+
+def _der(path: Path) -> bytes:
+    return read_private(path.with_suffix(""), 65536)
