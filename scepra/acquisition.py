@@ -136,7 +136,7 @@ class Acquisition:
         under_way = self.store.under_way()
         if under_way is None:
             raise NotAcquired("no request is under way: scepra enroll-ra --csr-only makes one")
-        view = await self._upstream.current()
+        view = self._ahead(await self._upstream.current())
         for role, order in tuple(under_way.orders.items()):
             fitting = [item for item in certificates if item.public_key.same_key(order.key.public)]
             if not fitting:
@@ -183,7 +183,7 @@ class Acquisition:
         return self.store.keep(under_way, role, issued)
 
     async def _exchange(self, under_way: UnderWay, order: Order, kind: MessageType) -> tuple[CertRep, UpstreamView]:
-        view = await self._upstream.current()
+        view = self._ahead(await self._upstream.current())
         signer = self._signer(under_way, order)
         challenge = order.csr.challenge_password
         password = challenge.encode() if challenge else None
@@ -213,10 +213,15 @@ class Acquisition:
         except ScepError as error:
             # Its RA's certificates may have changed: look again once, and read the same answer again (MSG-60).
             try:
-                view = await self._upstream.refresh()
+                view = self._ahead(await self._upstream.refresh())
                 return read_cert_rep(answer.message, replace(expected, signers=view.signers)), view
             except (ScepError, UpstreamError):
                 raise self._upstream.disbelieved(answer, f"an answer not believed: {error.reason}") from error
+
+    def _ahead(self, view: UpstreamView) -> UpstreamView:
+        """The view by which the next generation is asked for: of the CA that will issue when it is needed (CERT-35)."""
+        newest = self.store.newest()
+        return view.ahead(newest.ends if newest is not None else None)
 
     def _signer(self, under_way: UnderWay, order: Order) -> Identity:
         """What signs: the certificate that is renewed, or the request's own key (RFC 8894, 2.3)."""
@@ -246,7 +251,7 @@ class Acquisition:
         return complaints
 
     async def _install(self, under_way: UnderWay) -> Installed:
-        view = await self._upstream.current()
+        view = self._ahead(await self._upstream.current())
         installed = self.store.install(under_way, self._now())
         for remark in lint(installed.generation, view.issuers, self._now()):
             log.warn(

@@ -371,7 +371,8 @@ class Forwarding:
         # What was reported of the request already is not worth saying twice.
         record.reported = tuple(dict.fromkeys((*record.reported, *map(str, judged.reported))))
         # A certificate of the next CA may be valid only when that is (RFC 8894, 4.7): it is judged as of then.
-        begins = view.toward(held.authority).pinned.not_before
+        asked = view.toward(held.authority)
+        begins = asked.pinned.not_before if asked is view.next else None
         as_of = now if begins is None else max(now, begins)
         issuers = view.issuers_for(held.authority)
         violations = (*self.issuance.violations(issued, errand.csr, issuers, as_of), *judged.violations)

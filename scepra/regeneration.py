@@ -40,12 +40,8 @@ def due(newest: Installed, view: UpstreamView | None, now: datetime, renew: time
     span = newest.ends - newest.begins
     if now >= newest.ends - min(renew, span / 3):
         return f"generation {newest.number} ends on {newest.ends:%Y-%m-%d %H:%M} UTC"
-    if view is not None and not any(
-        item.issuer_der == issuer.subject_der and item.signed_by(issuer.public_key)
-        for item in newest.certificates[:1]
-        for issuer in view.issuers
-    ):
-        return f"the CA that issued generation {newest.number} is not the one that issues now"
+    if view is not None and (why := view.outdated(newest.certificates[0], newest.ends)):
+        return f"generation {newest.number}: {why}"
     return ""
 
 

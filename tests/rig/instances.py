@@ -27,6 +27,7 @@ from scepra.errors import FailInfo, ScepError
 from scepra.housekeeper import Housekeeper
 from scepra.http.connection import NotConnected
 from scepra.lab import CertificationService
+from scepra.lab.authority import Authority
 from scepra.lab.behaviour import Duplicates, Fault
 from scepra.lab.service import Outcome, Transaction
 from scepra.reconciler import Reconciler
@@ -66,8 +67,10 @@ class CA(CertificationService):
         """The transactionIDs of what it holds back."""
         return [name for name, each in self.transactions.items() if each.status is PKIStatus.PENDING]
 
-    def _enrol(self, transaction_id: str, signer: Certificate, csr: CertificationRequest) -> Outcome:
-        outcome = super()._enrol(transaction_id, signer, csr)
+    def _enrol(
+        self, transaction_id: str, signer: Certificate, csr: CertificationRequest, authority: Authority
+    ) -> Outcome:
+        outcome = super()._enrol(transaction_id, signer, csr, authority)
         if outcome.status is PKIStatus.PENDING:
             self._held_back.add(transaction_id)
         return outcome
