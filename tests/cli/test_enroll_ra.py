@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from scepra.cli import main
 from scepra.config.private import read_private
-from scepra.lab.state import LabState, write_pem
+from scepra.lab.files import write_pem
+from scepra.lab.state import LabState
 from scepra.scep.cms import degenerate
 from scepra.scep.csr import CertificationRequest
 
