@@ -86,10 +86,11 @@ KINDS: Mapping[KindName, Kind] = MappingProxyType(
             advice="With grant ra-auto it trusts a signer of its own with OU=ioscs RA in the subject: a signer with the"
             " strategy ra-certificate.",
         ),
-        # UP-06: one request an end entity, whatever becomes of it; so renewal is for its administrator to allow.
+        # UP-06: one request an end entity, whatever becomes of it; so renewal is for its administrator to allow. A poll
+        # for what it does not know is answered with status 400.
         "ejbca": Kind(
             "EJBCA",
-            {"expect-capabilities": ("POSTPKIOperation", "SHA-256"), "renewal": "none"},
+            {"expect-capabilities": ("POSTPKIOperation", "SHA-256"), "renewal": "none", "health": "off"},
             advice="Its RA mode wants the password of the end entity as challenge.",
         ),
         # UP-05: it answers in what it was asked in; transactionIDs are hexadecimal, as ours are.
@@ -110,11 +111,12 @@ KINDS: Mapping[KindName, Kind] = MappingProxyType(
             answers=("DES-CBC",),
             advice="With encryptionAlgorithmIdentifier 1 or 2 in its provisioner it answers in AES: no legacy then.",
         ),
-        # PEER-08: it answers in single DES whatever it is asked in.
+        # PEER-08: it answers in single DES whatever it is asked in, and polls with status 500.
         "micromdm": Kind(
             "the SCEP server of MicroMDM",
             {
                 "expect-capabilities": ("AES", "POSTPKIOperation", "SHA-256"),
+                "health": "off",
                 "renewal": "renewal-req",
             },
             answers=("DES-CBC",),
