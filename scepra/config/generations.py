@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from scepra.config.document import Path
 from scepra.config.finding import Finding, Sections
@@ -33,8 +34,7 @@ def check_generations(path: Path, profile: Profile, sections: Sections) -> Itera
     if ra.overlap < ra.settle:
         sentence = "shorter than settle: a process that is late would still give out what opens nothing any more"
         yield Finding((*path, "overlap"), sentence)
-    for name, other in sections.profiles.items():
-        if other is profile:
-            break
+    # Of two profiles the later one is told.
+    for name, other in takewhile(lambda item: item[1] is not profile, sections.profiles.items()):
         if isinstance(other.ra, GenerationDirectory) and other.ra.directory == ra.directory and other.ra != ra:
             yield Finding((*path, "directory"), f"the profile {name} has this directory too, with other settings")
