@@ -7,7 +7,7 @@ asks about the same requests by the same keys.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from twisted.logger import Logger
 
 from scepra.config.model import GenerationDirectory
-from scepra.config.model import Upstream as Settings
-from scepra.errors import FailInfo, ScepError, UpstreamError
+from scepra.conversation import Conversation
+from scepra.errors import FailInfo, ScepError
 from scepra.generation import Installed
 from scepra.issuance import IssuanceRules
 from scepra.keys.directory import ROLES, GenerationStore, Order, UnderWay
@@ -25,10 +25,9 @@ from scepra.keys.lint import lint, suitability
 from scepra.scep import hresult, oid
 from scepra.scep.certificate import Certificate
 from scepra.scep.certification import build_csr, extended_key_usage, key_usage, self_signed
-from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
+from scepra.scep.certrep import CertRep, choose_issued
 from scepra.scep.identity import Identity, SoftwareKey
-from scepra.scep.message import MessageType, PKIStatus, build_request, issuer_and_subject, new_nonce
-from scepra.upstream.client import Upstream
+from scepra.scep.message import MessageType, PKIStatus
 from scepra.upstream.view import UpstreamView
 
 log = Logger()
@@ -61,7 +60,7 @@ class Acquisition:
     Args:
         settings: the section ``ra``.
         store: the directory.
-        upstream: the CA, with its section of the configuration.
+        conversation: with the CA.
         now: UTC.
         slowly: calls a function where it may take its time.
     """
@@ -70,15 +69,15 @@ class Acquisition:
         self,
         settings: GenerationDirectory,
         store: GenerationStore,
-        upstream: Upstream,
-        upstream_settings: Settings,
+        conversation: Conversation,
         now: Callable[[], datetime],
         slowly: Callable[..., Awaitable[Any]],
     ) -> None:
         self.store = store
         self._settings = settings
-        self._upstream = upstream
-        self._at = upstream_settings
+        self._conversation = conversation
+        self._upstream = conversation.upstream
+        self._at = conversation.settings
         self._now = now
         self._slowly = slowly
 
@@ -183,40 +182,23 @@ class Acquisition:
         return self.store.keep(under_way, role, issued)
 
     async def _exchange(self, under_way: UnderWay, order: Order, kind: MessageType) -> tuple[CertRep, UpstreamView]:
-        view = self._ahead(await self._upstream.current())
+        view = await self._upstream.current()
+        # The CA that will issue when the certificates are needed (CERT-35).
+        asked = self._ahead(view).current
         signer = self._signer(under_way, order)
         challenge = order.csr.challenge_password
         password = challenge.encode() if challenge else None
         content = order.csr.der
         if kind is MessageType.CERT_POLL:
-            issuer = view.issuers[0]
-            named = issuer.subject_der if self._at.poll_issuer == "ca-subject" else issuer.issuer_der
-            content = issuer_and_subject(named, order.csr.subject.der)
-        nonce = new_nonce()
+            content = self._conversation.poll_content(asked.issuers[0], order.csr.subject.der)
         try:
-            message = build_request(
-                kind,
-                order.transaction,
-                nonce,
-                content,
-                signer,
-                view.encryption,
-                self._at.algorithms,
-                password=password,
+            message, expected = await self._conversation.compose(
+                kind, order.transaction, content, signer, view, password, asked.authority
             )
         except ScepError as error:
             raise NotAcquired(f"nothing can be sent to this CA: {error.reason}") from error
-        answer = await self._upstream.operate(message)
-        expected = Expectation(order.transaction, nonce, view.signers, signer.key, self._at.floor, password)
-        try:
-            return read_cert_rep(answer.message, expected), view
-        except ScepError as error:
-            # Its RA's certificates may have changed: look again once, and read the same answer again (MSG-60).
-            try:
-                view = self._ahead(await self._upstream.refresh())
-                return read_cert_rep(answer.message, replace(expected, signers=view.signers)), view
-            except (ScepError, UpstreamError):
-                raise self._upstream.disbelieved(answer, f"an answer not believed: {error.reason}") from error
+        rep, view = await self._conversation.converse(message, expected, view, asked.authority)
+        return rep, self._ahead(view)
 
     def _ahead(self, view: UpstreamView) -> UpstreamView:
         """The view by which the next generation is asked for: of the CA that will issue when it is needed (CERT-35)."""

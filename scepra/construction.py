@@ -19,6 +19,7 @@ from scepra.challenge.protocol import ChallengeProvider, Notified
 from scepra.config import model
 from scepra.config.listurl import is_directory, parse_list_url
 from scepra.config.policyfile import load_policy
+from scepra.conversation import Conversation
 from scepra.errors import ConfigError, Problem
 from scepra.forwarding import Forwarding
 from scepra.generations import Generations, OwnCertificates
@@ -112,7 +113,7 @@ def build(
         for name, each in settings.upstreams.items()
         if (signer := read_noting(partial(_signer, ground, tokens, settings, before, name), each, problems))
     }
-    identities, regenerations = _identities(settings, upstreams, ground, tokens, before, problems)
+    identities, regenerations = _identities(settings, upstreams, ground, tokens, hands, before, problems)
     every = tuple(dict.fromkeys(identities.values()))
     infrastructure = OwnCertificates(
         frozenset(signer.own.certificate for signer in signers.values() if isinstance(signer, RACertificate)), every
@@ -220,6 +221,7 @@ def _identities(
     upstreams: Mapping[str, Upstream],
     ground: Ground,
     tokens: Tokens,
+    hands: Hands,
     before: Built | None,
     problems: list[Problem],
 ) -> tuple[dict[str, Identities], tuple[Regeneration, ...]]:
@@ -247,7 +249,8 @@ def _identities(
                 continue
             kept[ra.directory] = found
             upstream, at = upstreams[profile.certifier], settings.upstreams[profile.certifier]
-            acquisition = Acquisition(ra, found.store, upstream, at, ground.now, ground.slowly)
+            conversation = Conversation(at, upstream, hands)
+            acquisition = Acquisition(ra, found.store, conversation, ground.now, ground.slowly)
             regenerations.append(Regeneration(ra, found, acquisition, upstream, ground.now, ground.reactor))
         identities[name] = kept[ra.directory]
     return identities, tuple(regenerations)

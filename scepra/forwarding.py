@@ -17,9 +17,9 @@ from twisted.logger import Logger
 
 from scepra.audit import Record
 from scepra.config import model
-from scepra.config.kind import KINDS
+from scepra.conversation import Conversation
 from scepra.enrolment import Credential, Reject, Violation
-from scepra.errors import FailInfo, KeyUnavailable, ScepError, StoreError, UpstreamError
+from scepra.errors import FailInfo, ScepError, StoreError, UpstreamError
 from scepra.issuance import IssuanceRules
 from scepra.keys.hands import Hands
 from scepra.policy import Judged, Rules, build_issued, decide
@@ -27,17 +27,17 @@ from scepra.policy.issued import IssuedContents, IssuedRequest
 from scepra.recurring import backoff
 from scepra.scep import hresult
 from scepra.scep.certificate import Certificate
-from scepra.scep.certrep import CertRep, Expectation, choose_issued, read_cert_rep
+from scepra.scep.certrep import CertRep, choose_issued
 from scepra.scep.csr import CertificationRequest
 from scepra.scep.identity import Identities, Identity
-from scepra.scep.message import MessageType, PKIStatus, build_request, issuer_and_subject, new_nonce
+from scepra.scep.message import MessageType, PKIStatus
 from scepra.store import intents, leases, outcomes
 from scepra.store.database import Database
 from scepra.store.outcomes import Outcome
 from scepra.store.rows import Corrupt
 from scepra.store.vault import Vault
 from scepra.transaction import Event, State, Transaction
-from scepra.upstream.client import Answer, Upstream
+from scepra.upstream.client import Upstream
 from scepra.upstream.signer import UpstreamSigner
 from scepra.upstream.view import UpstreamView
 
@@ -83,6 +83,11 @@ class Forwarding:
     def lease(self) -> timedelta:
         """How long a transaction that is taken up belongs to this process: two exchanges, and what is written after."""
         return timedelta(seconds=2 * self.settings.timeout) + LEASE_MARGIN
+
+    @property
+    def conversation(self) -> Conversation:
+        """How single messages are exchanged with it."""
+        return Conversation(self.settings, self.upstream, self.hands)
 
     async def claim(self, transaction: str, fence: int) -> Transaction | None:
         """Take up a transaction that nobody is at work on; None if somebody was faster.
@@ -239,112 +244,14 @@ class Forwarding:
             raise ScepError("the upstream's key only signs, and there is no challenge to encrypt with (RA-19)")
         content = csr.der
         if kind is MessageType.CERT_POLL:
-            content = self.poll_content(asked.issuers[0], csr.subject.der)
-        encoding, expected = await self.compose(
+            content = self.conversation.poll_content(asked.issuers[0], csr.subject.der)
+        encoding, expected = await self.conversation.compose(
             kind, held.upstream_transaction, content, errand.identity, view, password, held.authority
         )
         if self.reactor.seconds() - errand.begun > self.lease.total_seconds() - settings.timeout:
             # It may be another's by now (FT-43).
             raise UpstreamError(held.upstream, "this process was held up for too long", sent=False)
-        return await self.converse(encoding, expected, view, held.authority)
-
-    async def compose(
-        self,
-        kind: MessageType,
-        transaction: str,
-        content: bytes,
-        identity: Identity,
-        view: UpstreamView,
-        password: bytes | None = None,
-        authority: bytes | None = None,
-    ) -> tuple[bytes, Expectation]:
-        """A message to the CA, and what its answer must match.
-
-        Args:
-            transaction: its transactionID.
-            content: what is in its envelope.
-            identity: what signs it.
-            password: what encrypts it where the CA's key cannot.
-            authority: the CA that is asked, where that is not the present one; see :meth:`UpstreamView.toward`.
-
-        Raises:
-            UpstreamError: not sent; the key is not to be had now.
-            ScepError: it cannot be encrypted to this CA.
-        """
-        settings, nonce = self.settings, new_nonce()
-        try:
-            encoding = await self.hands.use(
-                (identity.key,),
-                build_request,
-                kind,
-                transaction,
-                nonce,
-                content,
-                identity,
-                view.toward(authority).encryption,
-                settings.algorithms,
-                password=password,
-            )
-        except KeyUnavailable as error:
-            raise UpstreamError(self.upstream.name, f"not asked: {error}", sent=False) from error
-        signers = view.signers_for(authority)
-        return encoding, Expectation(transaction, nonce, signers, identity.key, settings.floor, password)
-
-    async def converse(
-        self, encoding: bytes, expected: Expectation, view: UpstreamView, authority: bytes | None = None
-    ) -> tuple[CertRep, UpstreamView]:
-        """Send a message, and read its answer; with the view that it was believed under.
-
-        Args:
-            authority: as for :meth:`compose`.
-
-        Raises:
-            UpstreamError: no answer, or none that can be believed.
-        """
-        return await self.read(await self.upstream.operate(encoding), expected, view, authority)
-
-    def poll_content(self, authority: Certificate, subject_der: bytes) -> bytes:
-        """What a CertPoll holds that asks a CA for a subject."""
-        by_issuer = self.settings.poll_issuer == "ca-issuer"
-        return issuer_and_subject(authority.issuer_der if by_issuer else authority.subject_der, subject_der)
-
-    async def read(
-        self, answer: Answer, expected: Expectation, view: UpstreamView, authority: bytes | None = None
-    ) -> tuple[CertRep, UpstreamView]:
-        """An answer, with the view that it was believed under.
-
-        Args:
-            authority: the CA that was asked, where that is not the present one; see :meth:`UpstreamView.toward`.
-
-        Raises:
-            UpstreamError: it cannot be believed.
-        """
-        own = (expected.key,)
-        try:
-            rep = await self.hands.use(own, read_cert_rep, answer.message, expected)
-        except KeyUnavailable as error:
-            raise UpstreamError(self.upstream.name, f"an answer that cannot be read: {error}", sent=True) from error
-        except ScepError as error:
-            # Certificates of a CA's RA change: look again once, and read the same answer again. Nothing is sent twice
-            # (MSG-60).
-            try:
-                view = await self.upstream.refresh()
-                expected = replace(expected, signers=view.signers_for(authority))
-                rep = await self.hands.use(own, read_cert_rep, answer.message, expected)
-            except (ScepError, UpstreamError, KeyUnavailable):
-                reason = f"an answer not believed: {error.reason}"
-                raise self.upstream.disbelieved(answer, reason, self._remedy(error)) from error
-        self.upstream.believed()
-        return rep, view
-
-    def _remedy(self, error: ScepError) -> str:
-        """What somebody has to decide about a CA whose answers are refused for their algorithms (RA-18)."""
-        if error.fail_info is not FailInfo.BAD_ALG:
-            return ""
-        kind = self.settings.kind
-        usual = " and ".join(KINDS[kind].answers)
-        said = f"{kind} answers in {usual}: it" if usual else "if it can do no better, that"
-        return f"{error.reason}; {said} is read only where legacy names it"
+        return await self.conversation.converse(encoding, expected, view, held.authority)
 
     def _believe(self, rep: CertRep, view: UpstreamView, errand: _Errand, record: Record) -> Outcome:
         """What an authentic answer means (MSG-61, RA-23)."""

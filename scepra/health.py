@@ -7,14 +7,13 @@ import os
 
 from twisted.logger import Logger
 
-from scepra.errors import KeyUnavailable, ScepError, StoreError, UpstreamError
+from scepra.errors import ScepError, StoreError, UpstreamError
 from scepra.forwarding import Forwarding
 from scepra.lead import Lead
 from scepra.reconciler import LEASE
 from scepra.recurring import Recurring
 from scepra.scep.certification import name
-from scepra.scep.certrep import Expectation
-from scepra.scep.message import MessageType, build_request, new_nonce
+from scepra.scep.message import MessageType
 from scepra.store import health
 
 log = Logger()
@@ -67,30 +66,19 @@ class Checkup(Recurring):
     async def _ask(self) -> None:
         """Ask once; what comes of it the upstream remembers."""
         self._asked = self._reactor.seconds()
-        forwarding, upstream, settings = self._forwarding, self._upstream, self._forwarding.settings
+        forwarding, upstream, ask = self._forwarding, self._upstream, self._forwarding.conversation
         try:
             view = await upstream.current()
             signing = await forwarding.signer.identity(_NOBODY, forwarding.now())
-            transaction, nonce = os.urandom(16).hex().upper(), new_nonce()
-            encoding = await forwarding.hands.use(
-                (signing.identity.key,),
-                build_request,
-                MessageType.CERT_POLL,
-                transaction,
-                nonce,
-                forwarding.poll_content(view.issuers[0], _NOBODY),
-                signing.identity,
-                view.encryption,
-                settings.algorithms,
-            )
-            answer = await upstream.operate(encoding)
-            expected = Expectation(transaction, nonce, view.signers, signing.identity.key, settings.floor)
-            await forwarding.read(answer, expected, view)
+            content = ask.poll_content(view.issuers[0], _NOBODY)
+            transaction = os.urandom(16).hex().upper()
+            encoding, expected = await ask.compose(MessageType.CERT_POLL, transaction, content, signing.identity, view)
+            await ask.converse(encoding, expected, view)
         except UpstreamError as error:
             if error.sent:
                 upstream.doubt(error)
-        except (ScepError, KeyUnavailable) as error:
-            log.error("upstream {upstream} cannot be asked: {error}", upstream=upstream.name, error=str(error))
+        except ScepError as error:
+            log.error("upstream {upstream} cannot be asked: {error}", upstream=upstream.name, error=error.reason)
 
     async def _tell(self) -> None:
         """Write how the upstream is, when that has changed, or was not written for some time."""

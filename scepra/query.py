@@ -144,8 +144,9 @@ class Queries:
         record.upstream, record.upstream_transaction = name, transaction
         signing = await forwarding.signer.identity(query.signer.subject_der, forwarding.now())
         content = der.sequence(query.issuer, der.integer(query.serial))
-        encoding, expected = await forwarding.compose(query.message_type, transaction, content, signing.identity, view)
-        rep, view = await forwarding.converse(encoding, expected, view)
+        ask = forwarding.conversation
+        encoding, expected = await ask.compose(query.message_type, transaction, content, signing.identity, view)
+        rep, view = await ask.converse(encoding, expected, view)
         record.upstream_status = rep.status.name
         if rep.status is PKIStatus.FAILURE:
             return None

@@ -135,6 +135,8 @@ def _run(
     from twisted.internet.threads import deferToThread
 
     from scepra.acquisition import Acquisition, NotAcquired
+    from scepra.conversation import Conversation
+    from scepra.keys.hands import Hands
     from scepra.upstream.client import Upstream, utc_now
 
     outcomes: list[Any] = []
@@ -144,7 +146,8 @@ def _run(
     async def main(reactor: Any) -> None:
         name = config.profiles[profile].certifier
         at = config.upstreams[name]
-        acquisition = Acquisition(settings, store, Upstream(name, at, reactor), at, utc_now, deferToThread)
+        conversation = Conversation(at, Upstream(name, at, reactor), Hands(deferToThread))
+        acquisition = Acquisition(settings, store, conversation, utc_now, deferToThread)
         try:
             with store.changing():
                 outcomes.append(await work(acquisition, reactor))

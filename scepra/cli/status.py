@@ -15,7 +15,8 @@ from scepra.cli.store import config_option, json_option, opened
 from scepra.cli.table import facts, minute, moment, table, terminal_width, to_json
 from scepra.config.load import read
 from scepra.store.health import Health
-from scepra.store.overview import Overview, Process, overview
+from scepra.store.overview import Overview, overview
+from scepra.store.processes import Process
 from scepra.store.watching import Watched
 from scepra.watch import remaining
 

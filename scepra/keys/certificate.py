@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import textwrap
 from pathlib import Path
 
 from scepra.errors import ConfigError, Malformed, Problem
@@ -41,3 +43,9 @@ def parse_certificates(content: bytes, path: Path) -> tuple[Certificate, ...]:
     except Malformed:
         raise wrong(path, "holds no certificate, or one that is damaged") from None
     return certificates
+
+
+def pem(label: str, encoding: bytes) -> bytes:
+    """An encoding in PEM."""
+    body = "\n".join(textwrap.wrap(base64.b64encode(encoding).decode("ascii"), 64))
+    return f"-----BEGIN {label}-----\n{body}\n-----END {label}-----\n".encode("ascii")

@@ -14,14 +14,12 @@ finds the old state or the new one (CP15). A name that begins with a dot is scra
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
 import secrets
 import shutil
 import stat
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +31,7 @@ from scepra.config.model import IdentityFiles, KeyFile
 from scepra.config.private import NotPrivate, read_private
 from scepra.errors import ScepError
 from scepra.generation import Installed
-from scepra.keys.certificate import wrong
+from scepra.keys.certificate import pem, wrong
 from scepra.keys.identity import read_identity
 from scepra.keys.private import read_key
 from scepra.scep.certificate import Certificate
@@ -390,12 +388,6 @@ class GenerationStore:
         }
         self._disk.write(self.file(under_way, _REQUEST), _encode(data))
         return self._under_way(under_way.number)
-
-
-def pem(label: str, encoding: bytes) -> bytes:
-    """An encoding in PEM."""
-    body = "\n".join(textwrap.wrap(base64.b64encode(encoding).decode("ascii"), 64))
-    return f"-----BEGIN {label}-----\n{body}\n-----END {label}-----\n".encode("ascii")
 
 
 def _encode(data: Mapping[str, Any]) -> bytes:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import os
-import secrets
-import textwrap
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepra.errors import ConfigError, Malformed, Problem
+from scepra.keys.certificate import pem
+from scepra.keys.directory import Disk
 from scepra.lab.key import PrivateKey, read_key, write_key
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Identity, SoftwareKey
@@ -19,19 +17,12 @@ from scepra.scep.identity import Identity, SoftwareKey
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all, that nobody else may read."""
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    Disk().write(path, content)
 
 
 def write_pem(certificate: Certificate) -> bytes:
     """A certificate in PEM."""
-    body = "\n".join(textwrap.wrap(base64.b64encode(certificate.der).decode("ascii"), 64))
-    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n".encode("ascii")
+    return pem("CERTIFICATE", certificate.der)
 
 
 def write_identity(directory: Path, name: str, certificate: Certificate, key: PrivateKey) -> None:

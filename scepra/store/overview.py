@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from scepra.store import health, listing, watching
+from scepra.store import health, listing, processes, watching
 from scepra.store.health import Health
-from scepra.store.tables import processes, transactions
+from scepra.store.processes import Process
+from scepra.store.tables import transactions
 from scepra.store.watching import Watched
 from scepra.transaction import State
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process that serves clients, and by which configuration."""
-
-    owner: str
-    role: str
-    host: str
-    process: int
-    started: datetime
-    seen: datetime
-    configuration: str
-    loaded: datetime
-    failure: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +39,6 @@ class Overview:
 
 def overview(connection: sa.Connection) -> Overview:
     """How everything is now."""
-    running = sa.select(*(processes.c[each.name] for each in fields(Process))).order_by(processes.c.started)
     waiting = sa.select(sa.func.min(transactions.c.received)).where(
         transactions.c.state.in_([state.value for state in State if not state.final]),
         transactions.c.quarantine.is_(None),
@@ -62,7 +47,7 @@ def overview(connection: sa.Connection) -> Overview:
         sa.or_(transactions.c.attention != "", transactions.c.quarantine.is_not(None))
     )
     return Overview(
-        tuple(Process(*row) for row in connection.execute(running)),
+        tuple(processes.known(connection)),
         tuple(health.listing(connection)),
         tuple(watching.listing(connection)),
         listing.counts(connection),

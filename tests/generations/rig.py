@@ -14,9 +14,11 @@ from treq.testing import StubTreq
 from scepra.acquisition import Acquisition, Waiting, make_key
 from scepra.config.load import load
 from scepra.config.model import Config, GenerationDirectory
+from scepra.conversation import Conversation
 from scepra.generation import Installed
 from scepra.generations import Generations
 from scepra.keys.directory import Disk, GenerationStore
+from scepra.keys.hands import Hands
 from scepra.lab import CertificationService
 from scepra.regeneration import Regeneration
 from scepra.upstream.client import Upstream
@@ -62,8 +64,8 @@ class Rig:
     def acquisition(self, disk: Disk | None = None) -> Acquisition:
         """What a process that has just started enrols with."""
         store = GenerationStore(self.settings.directory, disk)
-        at = self.config.upstreams["ca"]
-        return Acquisition(self.settings, store, self.upstream, at, self.day.now, quickly)
+        conversation = Conversation(self.config.upstreams["ca"], self.upstream, Hands(quickly))
+        return Acquisition(self.settings, store, conversation, self.day.now, quickly)
 
     def advance(self, disk: Disk | None = None) -> Installed | Waiting:
         """One step."""

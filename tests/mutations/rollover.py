@@ -87,7 +87,7 @@ REMOVALS = (
     ),
     Removal(
         "a request for the next CA is sealed to the CA of today",
-        "scepra/forwarding.py",
+        "scepra/conversation.py",
         "view.toward(authority).encryption,",
         "view.encryption,",
         ("tests/ra/test_rollover.py",),
