@@ -288,7 +288,7 @@ TAMPERINGS = {
         " client_transaction, signer_key, public_key, csr, csr_digest, subject, names, source, challenge, 'x',"
         " signer_key_id, signer_certificate, sends, polls, received, changed, next_at, expires, owner, lease_ends,"
         " fence, certificate, certificate_ends, misissued, fail_info, reason, attention, approvals, quarantine,"
-        " device, notify, policy, neighbourhood"
+        " device, notify, policy, neighbourhood, authority"
         " FROM transactions",
         "I4",
     ),
