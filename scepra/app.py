@@ -19,10 +19,12 @@ from twisted.internet.interfaces import IListeningPort, IReactorCore, IReactorSo
 from twisted.logger import Logger
 
 from scepra.config import model
+from scepra.config.source import Source
 from scepra.construction import read_noting
 from scepra.errors import ConfigError, Problem, StoreError
 from scepra.ground import Ground
 from scepra.keys.token import Tokens
+from scepra.presence import Presence
 from scepra.store import tokens
 from scepra.store.database import ThreadedDatabase
 from scepra.store.engine import create_engine, create_file
@@ -85,18 +87,19 @@ class Sessions(Service):
         self.tokens.leave()
 
 
-def rehearse(settings: model.Config, reactor: Reactor) -> None:
+def rehearse(source: Source, settings: model.Config, reactor: Reactor) -> None:
     """Find out what is wrong with keys and certificates, and keep nothing open.
 
     Raises:
         ConfigError: as for :func:`assemble`.
     """
-    for each in assemble(settings, reactor):
+    for each in assemble(source, settings, reactor):
         if isinstance(each, Sessions):
             each.tokens.leave()
 
 
 def assemble(
+    source: Source,
     settings: model.Config,
     reactor: Reactor,
     now: Callable[[], datetime] = utc_now,
@@ -108,7 +111,8 @@ def assemble(
     When it stops, clients are let go first, then everything else ends.
 
     Args:
-        settings: a checked configuration.
+        source: the configuration file.
+        settings: what it says, checked.
         reactor: everything that waits, waits on it.
         now: the time of day, UTC.
         sockets: a worker's: they listen already, in place of the configured endpoints, and the worker takes its share
@@ -132,7 +136,7 @@ def assemble(
         lost=partial(_lost, reactor),
     )
     ground = Ground(database, vault, reactor, now)
-    return RA(settings, ground, database, sockets, administers)
+    return RA(source, settings, ground, database, sockets, administers)
 
 
 class RA(InTurn):
@@ -140,6 +144,7 @@ class RA(InTurn):
 
     def __init__(
         self,
+        source: Source,
         settings: model.Config,
         ground: Ground,
         database: ThreadedDatabase,
@@ -148,7 +153,7 @@ class RA(InTurn):
     ) -> None:
         """
         Args:
-            settings, sockets, administers: as for :func:`assemble`.
+            source, settings, sockets, administers: as for :func:`assemble`.
             ground: what everything stands on.
             database: the same as the ground's, as a service.
 
@@ -159,7 +164,9 @@ class RA(InTurn):
         reactor = cast(Reactor, ground.reactor)
         self._ground = ground
         self._processes = 1 if sockets is None else settings.processes
-        self.works = works = erect(settings, ground, self._processes)
+        self.works = works = erect(source.version, settings, ground, self._processes)
+        leader = None if sockets is None else os.getppid()
+        self._presence = Presence(ground.database, works.built.owner, source, leader, ground.now, ground.reactor)
         self._resource = ScepResource(works.built.routes, works.proxies)
         limits = _limits(settings.limits, self._processes)
         self._site = BoundedSite(self._resource, limits, reactor, works.proxies)
@@ -169,6 +176,7 @@ class RA(InTurn):
         database.setServiceParent(self)
         Sessions(works.built.tokens).setServiceParent(self)
         self._beside.setServiceParent(self)
+        self._presence.setServiceParent(self)
         if sockets is None:
             ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.scep]
         else:
@@ -180,26 +188,41 @@ class RA(InTurn):
             ports = [serverFromString(reactor, endpoint).listen for endpoint in settings.listen.administration]
             Front(ports, site, self._administration.operations, reactor, grace).setServiceParent(self)
 
-    async def prepare(self, settings: model.Config) -> Works:
+    # Another configuration (FT-51)
+
+    @property
+    def settings(self) -> model.Config:
+        """What it goes by."""
+        return self.works.settings
+
+    async def prepare(self, source: Source, settings: model.Config) -> Works:
         """Everything that another configuration makes, ready to be taken; nothing has changed yet.
 
         Args:
-            settings: a checked configuration, with the same of what cannot change (:mod:`scepra.config.restart`).
+            source: the configuration file.
+            settings: what it says, checked, with the same of what cannot change (:mod:`scepra.config.restart`).
 
         Raises:
             ConfigError: keys or certificates cannot be used, with every problem found.
         """
-        works: Works = await self._ground.slowly(erect, settings, self._ground, self._processes, self.works)
+        works: Works = await self._ground.slowly(
+            erect, source.version, settings, self._ground, self._processes, self.works
+        )
         await works.look(self.works)
         return works
 
-    def take(self, works: Works) -> None:
+    async def take(self, works: Works) -> None:
         """Go by what was prepared, from the next request on; what is under way ends as it has begun."""
         before, self.works = self.works, works
         self._resource.serve(works.built.routes, works.proxies)
         self._site.bound(_limits(works.settings.limits, self._processes), works.proxies)
         self._administration.registry = works.registry
         self._beside.replace(before, works)
+        self._presence.taken(works.version)
+
+    def refuse(self, failure: str) -> None:
+        """Go on as before; *failure* says why another configuration is not taken."""
+        self._presence.refused(failure)
 
 
 async def _find_token(ground: Ground, text: str) -> tokens.Token | None:

@@ -46,6 +46,7 @@ class Recurring(Service):
         self._every = every
         self._timer: IDelayedCall | None = None
         self._looking: Deferred[Any] | None = None
+        self._hurried = False
 
     async def look(self) -> Any:
         """One look, and what comes of it."""
@@ -69,6 +70,13 @@ class Recurring(Service):
         super().startService()
         self._timer = self._reactor.callLater(0, self._tick)
 
+    def hurry(self) -> None:
+        """Look now, or once more when the look that is under way has ended."""
+        if self._timer is not None and self._timer.active():
+            self._timer.reset(0)
+        else:
+            self._hurried = True
+
     def stopService(self) -> Deferred[None]:
         """Look no more."""
         super().stopService()
@@ -91,8 +99,9 @@ class Recurring(Service):
     def _again(self, outcome: object) -> None:
         self._looking = None
         pause = self.failed(outcome) if isinstance(outcome, Failure) else self.pause()
+        hurried, self._hurried = self._hurried, False
         if self.running:
-            self._timer = self._reactor.callLater(pause, self._tick)
+            self._timer = self._reactor.callLater(0 if hurried else pause, self._tick)
 
 
 class Shared(Recurring, Generic[T]):

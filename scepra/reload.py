@@ -3,36 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from scepra.app import RA
 from scepra.config.load import Reading
+from scepra.config.model import Config
 from scepra.config.restart import restarts
+from scepra.config.source import Source
 from scepra.errors import ConfigError
-from scepra.workers.source import Source
 
 log = Logger()
 
+T = TypeVar("T")
 
-class Reload:
-    """Reads the configuration file again whenever it is told to, and has an RA go by it if nothing is wrong with it.
+
+class Serving(Protocol[T]):
+    """What serves clients by a configuration: an RA, or the master of several.
+
+    ``settings`` are what it goes by.
+    """
+
+    @property
+    def settings(self) -> Config:
+        """What it goes by."""
+
+    async def prepare(self, source: Source, settings: Config) -> T:
+        """Be ready to go by another configuration; nothing has changed yet.
+
+        Raises:
+            ConfigError: it cannot be taken, with every problem found.
+        """
+
+    async def take(self, ready: T) -> None:
+        """Go by what was prepared."""
+
+    def refuse(self, failure: str) -> None:
+        """Go on as before; *failure* says why."""
+
+
+class Reload(Generic[T]):
+    """Reads the configuration file again whenever it is told to, and has it taken if nothing is wrong with it.
 
     Being told while it reads makes it read once more afterwards, however often it is told.
 
     Args:
-        source: what the RA goes by so far.
-        ra: what serves.
+        source: what is gone by so far.
+        serving: what goes by it.
         slowly: calls a function where it may take its time.
     """
 
-    def __init__(self, source: Source, ra: RA, slowly: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, source: Source, serving: Serving[T], slowly: Callable[..., Awaitable[Any]]) -> None:
         self._source = source
-        self._ra = ra
+        self._serving = serving
         self._slowly = slowly
         self._told = False
         self.under_way: Deferred[None] | None = None
@@ -58,8 +83,11 @@ class Reload:
                 for problem in error.problems:
                     log.error("{problem}", problem=str(problem))
                 log.error("the configuration is as it was: {file} cannot be taken", file=self._source.file)
+                self._serving.refuse(str(error))
             except Exception as error:
-                log.failure("reloading failed ({kind}): the configuration is as it was", kind=type(error).__name__)
+                kind = type(error).__name__
+                log.failure("reloading failed ({kind}): the configuration is as it was", kind=kind)
+                self._serving.refuse(f"reloading failed ({kind})")
             else:
                 self._source = source
                 for warning in warnings:
@@ -73,17 +101,11 @@ class Reload:
             ConfigError: it cannot be taken, and nothing has changed.
         """
         source: Source = await self._slowly(self._source.again)
-        reading: Reading = await self._slowly(partial(_checked, source, self._ra))
-        assert reading.config is not None  # noqa: S101 - it was checked
-        self._ra.take(await self._ra.prepare(reading.config))
+        reading: Reading = await self._slowly(source.parse)
+        if reading.config is None:
+            raise ConfigError(reading.problems)
+        findings = restarts(self._serving.settings, reading.config)
+        if found := tuple(reading.problem(each.path, each.sentence) for each in findings):
+            raise ConfigError(found)
+        await self._serving.take(await self._serving.prepare(source, reading.config))
         return source, tuple(map(str, reading.problems))
-
-
-def _checked(source: Source, ra: RA) -> Reading:
-    reading = source.parse()
-    if reading.config is None:
-        raise ConfigError(reading.problems)
-    found = tuple(reading.problem(each.path, each.sentence) for each in restarts(ra.works.settings, reading.config))
-    if found:
-        raise ConfigError(found)
-    return reading

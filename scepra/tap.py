@@ -17,7 +17,7 @@ from scepra.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from scepra.config.model import Config
-    from scepra.workers.source import Source
+    from scepra.config.source import Source
 
 log = Logger()
 
@@ -79,14 +79,15 @@ def makeService(options: Options) -> IService:
     from twisted.internet.threads import deferToThread
 
     from scepra.app import RA
-    from scepra.reload import Reload
+    from scepra.config.source import Source
+    from scepra.reload import Reload, Serving
+    from scepra.workers.master import Master
     from scepra.workers.signals import Signals
-    from scepra.workers.source import Source
 
     # Before anything is scheduled: deadlines must not move when the clock on the wall is set (DR-14, FT-46).
     cast(Any, reactor).seconds = time.monotonic
     service = Root()
-    reload: Callable[[], None] = _cannot_reload
+    reload: Callable[[], None] | None = None
     try:
         source = Source.read(options["config"])
         reading = source.parse()
@@ -94,22 +95,24 @@ def makeService(options: Options) -> IService:
             raise ConfigError(reading.problems)
         for problem in reading.problems:
             log.warn("{problem}", problem=str(problem))
-        for each in _services(source, reading.config, reactor):
+        stays = options.parent is None or bool(options.parent["nodaemon"])
+        for each in _services(source, reading.config, reactor, stays):
             each.setServiceParent(service)
-            if isinstance(each, RA):
-                reload = Reload(source, each, deferToThread)
+            if isinstance(each, RA | Master):
+                serving: Serving[Any] = each
+                reload = Reload(source, serving, deferToThread)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
     Signals(cast(Any, reactor), (signal.SIGTERM, signal.SIGINT), reload).setServiceParent(service)
     return service
 
 
-def _cannot_reload() -> None:
-    log.error("several processes cannot take another configuration while they serve: restart the RA")
-
-
-def _services(source: Source, config: Config, reactor: Any) -> Iterator[IService]:
+def _services(source: Source, config: Config, reactor: Any, stays: bool) -> Iterator[IService]:
     """What makes the store ready, as long as it is not, and what serves clients.
+
+    Args:
+        stays: whether this process goes on; else twistd forks after this, and what was made here has threads, sessions
+            and a name in leases that are another process's: a worker has its own.
 
     Raises:
         ConfigError: the store, keys or certificates cannot be used.
@@ -120,13 +123,13 @@ def _services(source: Source, config: Config, reactor: Any) -> Iterator[IService
 
     if (preparing := prepare(config, reactor)) is not None:
         yield preparing
-    if config.processes == 1:
-        yield assemble(config, reactor)
+    if config.processes == 1 and stays:
+        yield assemble(source, config, reactor)
         return
     try:
         endpoints = [TCPEndpoint.parse(text) for text in config.listen.scep]
     except ValueError as error:
         raise ConfigError((Problem(source.file, 0, 0, "listen.scep", str(error)),)) from error
     # What is wrong with keys and certificates is told now, and not by each worker.
-    rehearse(config, reactor)
-    yield Master(endpoints, source.encode(), config.processes, config.shutdown_grace, config.worker_deadline, reactor)
+    rehearse(source, config, reactor)
+    yield Master(endpoints, source, config, reactor)

@@ -39,12 +39,13 @@ FIRST_LOOK = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Works:
-    """Everything between the ports and the store, made of ``settings``.
+    """Everything between the ports and the store, made of ``settings``, whose file had this ``version``.
 
     ``services`` work beside the requests, by names that say what each is about, in the order in which they start; who
     follows another starts when that one has ended. ``registry`` is what the administration serves.
     """
 
+    version: str
     settings: model.Config
     built: Built
     upstreams: Mapping[str, Upstream]
@@ -64,8 +65,10 @@ class Works:
             await waiting.addTimeout(FIRST_LOOK, ground).addErrback(lambda failure: None)
 
 
-def erect(settings: model.Config, ground: Ground, processes: int = 1, before: Works | None = None) -> Works:
-    """Make everything of a configuration; nothing of it works yet.
+def erect(
+    version: str, settings: model.Config, ground: Ground, processes: int = 1, before: Works | None = None
+) -> Works:
+    """Make everything of a configuration of this version; nothing of it works yet.
 
     What *before* has the same is taken from there, with all that it has found out: above all a CA whose section has not
     changed, so that nobody waits for what is known.
@@ -90,7 +93,7 @@ def erect(settings: model.Config, ground: Ground, processes: int = 1, before: Wo
             and isinstance(rested := before.services.get(name), Broker)
         ):
             service.succeed(rested)
-    return Works(settings, built, upstreams, proxies, _registry(settings, ground), services)
+    return Works(version, settings, built, upstreams, proxies, _registry(settings, ground), services)
 
 
 def _services(

@@ -27,6 +27,7 @@ class LazyGroup(click.Group):
         "pending": ("scepra.cli.pending:pending", "List what waits for people, and approve or deny it."),
         "policy": ("scepra.cli.policy:policy", "Explain decisions; try policies on what is stored, or propose one."),
         "probe": ("scepra.cli.probe:probe", "Find out how a SCEP CA behaves, and how to configure it."),
+        "reload": ("scepra.cli.reload:reload", "Have the RA take its changed configuration, and say whether it has."),
         "status": ("scepra.cli.status:status", "Show how everything is, and what needs somebody."),
         "token": ("scepra.cli.token:token", "Say who may use the administration, and for what."),
         "transactions": ("scepra.cli.transactions:transactions", "Show where enrolments stand; deal with stuck ones."),

@@ -23,7 +23,7 @@ from scepra.watch import remaining
 SOON = timedelta(days=7)
 """How long before its end a certificate needs somebody."""
 SILENT = timedelta(minutes=15)
-"""After how long without a look nobody knows how an upstream is."""
+"""After how long without a look nobody knows how an upstream, or a process, is."""
 
 
 class Untold(click.ClickException):
@@ -68,9 +68,14 @@ def _needs(found: Overview, names: tuple[str, ...], now: datetime) -> Iterator[s
     for certificate in found.certificates:
         if certificate.ends - now < SOON:
             yield f"{_place(certificate)}: the certificate for {certificate.role} {remaining(certificate.ends - now)}"
+    if not found.processes:
+        yield "no process of the RA is known to run"
     for process in found.processes:
         if process.failure:
-            yield f"process {process.process} on {process.host} has not taken the latest configuration"
+            why = process.failure.splitlines()[0]
+            yield f"process {process.process} on {process.host} has not taken the latest configuration: {why}"
+        elif now - process.seen > SILENT:
+            yield f"process {process.process} on {process.host} has said nothing since {moment(process.seen)}"
     if found.attention:
         said = "1 enrolment needs" if found.attention == 1 else f"{found.attention} enrolments need"
         yield f"{said} somebody: scepra transactions list --attention"
@@ -139,5 +144,5 @@ def _certificate(each: Watched, now: datetime) -> tuple[str, ...]:
 
 
 def _process(each: Process) -> tuple[str, ...]:
-    configuration = each.failure or f"{each.configuration[:12]} since {minute(each.loaded)}"
+    configuration = f"{each.configuration[:12]} since {minute(each.loaded)}"
     return (str(each.process), each.role, each.host, minute(each.started), minute(each.seen), configuration)

@@ -21,7 +21,7 @@ class Overview:
     """How everything is.
 
     Attributes:
-        processes: those that serve clients, as far as they have said so.
+        processes: those that serve clients, as far as they have said so and have not ended.
         upstreams: what is known of each.
         certificates: those that are watched, the first to end first.
         transactions: how many are in each state.

@@ -14,8 +14,12 @@ _serial = itertools.count(1)
 
 def new_owner() -> str:
     """A name for whoever holds leases in this process; at most 32 characters."""
-    started = _started(os.getpid()) or 0
-    return f"{_place()}.{os.getpid():x}.{started:x}.{next(_serial):x}"
+    return owner_of(os.getpid(), next(_serial))
+
+
+def owner_of(process: int, serial: int = 0) -> str:
+    """The name of a process that runs here now; *serial* tells several in one process from each other."""
+    return f"{_place()}.{process:x}.{_started(process) or 0:x}.{serial:x}"
 
 
 def has_ended(owner: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -13,9 +12,9 @@ from scepra.store.owner import has_ended
 from scepra.store.rows import Insert
 from scepra.store.tables import processes
 
-Role = Literal["single", "master", "worker"]
+Role = Literal["single", "worker"]
 
-SILENT = timedelta(days=1)
+FORGOTTEN = timedelta(days=1)
 """After how long a process of another machine is forgotten that has said nothing of itself any more."""
 LONGEST_FAILURE = 4000
 """How many characters of a failure are kept."""
@@ -27,9 +26,9 @@ class Process:
 
     Attributes:
         owner: its name in leases, see :mod:`scepra.store.owner`.
-        role: "worker", the "master" of several workers, or "single", which serves alone.
+        role: "worker", or "single", which serves alone.
         host, process: where it runs, and its number there.
-        leader: the owner of the master; of all others but workers, its own.
+        leader: names the process that is told to take another configuration: a worker's master, or itself.
         file: the configuration file, absolute.
         started, seen: since when it runs, and when it said so last, UTC.
         configuration: the SHA-256 of the file that it goes by.
@@ -53,24 +52,25 @@ class Process:
 
 
 def keep(connection: sa.Connection, process: Process) -> None:
-    """Write down what a process says of itself."""
+    """Write down what a process says of itself; what those have said that have ended goes away."""
+    gone = [each.owner for each in _all(connection) if has_ended(each.owner) or each.seen < process.seen - FORGOTTEN]
+    connection.execute(sa.delete(processes).where(processes.c.owner.in_(gone)))
     _KEEP.into(connection, asdict(process) | {"failure": process.failure[:LONGEST_FAILURE]})
 
 
-def forget(connection: sa.Connection, owners: Collection[str]) -> None:
-    """Take away what these have said."""
-    connection.execute(sa.delete(processes).where(processes.c.owner.in_(owners)))
+def forget(connection: sa.Connection, owner: str) -> None:
+    """Take away what one has said."""
+    connection.execute(sa.delete(processes).where(processes.c.owner == owner))
 
 
 def known(connection: sa.Connection) -> list[Process]:
-    """All processes, in the order in which they were started."""
+    """Those that have not certainly ended, in the order in which they were started."""
+    return [each for each in _all(connection) if not has_ended(each.owner)]
+
+
+def _all(connection: sa.Connection) -> list[Process]:
     rows = connection.execute(sa.select(*_COLUMNS).order_by(processes.c.started, processes.c.owner))
     return [Process(*row) for row in rows]
-
-
-def ended(connection: sa.Connection, now: datetime) -> list[str]:
-    """The owners of those that have certainly ended, or have been silent for long."""
-    return [each.owner for each in known(connection) if has_ended(each.owner) or each.seen < now - SILENT]
 
 
 _COLUMNS = tuple(processes.c[name] for name in Process.__slots__)

@@ -311,11 +311,11 @@ processes = sa.Table(
     "processes",
     metadata,
     sa.Column("owner", sa.String(32), primary_key=True),
-    # "master", "worker" or "single".
+    # "worker" or "single".
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("host", sa.String(255), nullable=False),
     sa.Column("process", sa.Integer, nullable=False),
-    # The one of them that answers for all that serve one configuration file together: the master, or itself.
+    # The process that is told to take another configuration, as in owner: a worker's master, or itself.
     sa.Column("leader", sa.String(32), nullable=False),
     # The configuration file, as an absolute path.
     sa.Column("file", sa.Text, nullable=False),

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from scepra.workers.event import SIGN_OF_LIFE, encode
+from scepra.workers.order import Answer
 
 log = Logger()
 
@@ -49,6 +50,10 @@ class Outlet:
     def __call__(self, event: LogEvent) -> None:
         """Write an event."""
         self._put(encode(event))
+
+    def answer(self, answer: Answer) -> None:
+        """Answer the master."""
+        self._put(answer.encode())
 
     def beat(self) -> None:
         """Tell the master that we live."""

@@ -12,6 +12,7 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
 from scepra.workers.event import LONGEST, decode
+from scepra.workers.order import MARK, Answer, Order, Prepare, decode_answer
 
 log = Logger()
 
@@ -49,37 +50,46 @@ class Ending:
 
 
 class WorkerProcess(ProcessProtocol):
-    """Gives a worker its instructions, and its log to ours.
+    """Gives a worker its orders, and its log to ours.
 
-    Its standard output is events, one in a line, and empty lines, which are signs of life; what is neither, and its
-    standard error, are lines of text. ``ended`` has a result when the process has ended and all that it wrote has been
-    read.
+    Its standard output is events, one in a line, answers to orders, and empty lines, which are signs of life; what is
+    none of these, and its standard error, are lines of text. ``ended`` has a result when the process has ended and all
+    that it wrote has been read.
     """
 
-    def __init__(self, number: int, instructions: bytes, lives: Callable[[], None]) -> None:
+    def __init__(
+        self, number: int, first: Prepare, lives: Callable[[], None], answered: Callable[[Answer], None]
+    ) -> None:
         """
         Args:
             number: the worker's.
-            instructions: what it reads from its standard input.
+            first: what it starts with.
             lives: is called at each sign of life.
+            answered: is called with each answer.
         """
         self.number = number
         self.ended: Deferred[Ending] = Deferred()
-        self._instructions = instructions
+        self._first = first
         self._lives = lives
+        self._answered = answered
         self._lines = {STDOUT: Lines(), STDERR: Lines()}
 
     def connectionMade(self) -> None:
-        """Instruct it."""
+        """Give it its first order."""
+        self.tell(self._first)
+
+    def tell(self, order: Order) -> None:
+        """Give it an order."""
         process: Any = self.transport
-        process.write(self._instructions)
-        process.closeStdin()
+        process.write(order.encode())
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803 - Twisted's names
         """Something that it wrote."""
         for line in self._lines[childFD].take(data):
-            if not line and childFD == STDOUT:
+            if childFD == STDOUT and not line:
                 self._lives()
+            elif childFD == STDOUT and line.startswith(MARK):
+                self._answered(decode_answer(line))
             else:
                 self._publish(line)
 

@@ -13,11 +13,12 @@ from typing import Any, cast
 from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogBeginner
 
-from scepra.workers.master import BEATS, FIRST_SOCKET
+from scepra.workers.inlet import Inlet, first_line
+from scepra.workers.order import Order, Prepare, decode
 from scepra.workers.outlet import Outlet, OutletReactor
-from scepra.workers.relay import STDERR, STDOUT
+from scepra.workers.place import BEATS, FIRST_SOCKET
+from scepra.workers.relay import STDERR, STDIN, STDOUT
 from scepra.workers.signals import Signals
-from scepra.workers.source import Source
 
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 _LAST_WORDS = 1.0  # How long the master may take to read the end of the log, in seconds.
@@ -26,8 +27,8 @@ _LAST_WORDS = 1.0  # How long the master may take to read the end of the log, in
 def main() -> None:
     """Serve until told to end.
 
-    The command line has the worker's number and the master's process id, standard input the configuration. Ends by
-    itself when the master is gone.
+    The command line has the worker's number and the master's process id, standard input the master's orders, of which
+    the first has the configuration. Ends by itself when the master is gone.
 
     Raises:
         SystemExit: there is no master any more, or the configuration cannot be used now.
@@ -36,13 +37,14 @@ def main() -> None:
     for each in (signal.SIGINT, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     follow(int(sys.argv[2]))
+    line, rest = first_line(STDIN)
     try:
-        source = Source.decode(sys.stdin.buffer.read())
+        order = decode(line)
     except ValueError:
         raise SystemExit("the master has ended") from None
     outlet = _begin_log()
     try:
-        _serve(source, outlet)
+        _serve(order, rest, outlet)
     finally:
         outlet.close(_LAST_WORDS)
 
@@ -72,21 +74,24 @@ def _begin_log() -> Outlet:
     return outlet
 
 
-def _serve(source: Source, outlet: Outlet) -> None:
+def _serve(first: Order, rest: bytes, outlet: Outlet) -> None:
     from twisted.internet import reactor as installed
     from twisted.internet.task import LoopingCall
+    from twisted.internet.threads import deferToThread
 
     from scepra.app import LOST, assemble
     from scepra.errors import ConfigError
+    from scepra.workers.obedience import Obedience
 
+    assert isinstance(first, Prepare)  # noqa: S101 - how a master begins
     reactor: Any = installed
     reactor.seconds = time.monotonic
-    reading = source.parse()
+    reading = first.source.parse()
     if reading.config is None:
         raise SystemExit("\n".join(map(str, reading.problems)))
     sockets = [socket.socket(fileno=FIRST_SOCKET + index) for index in range(len(reading.config.listen.scep))]
     try:
-        service = assemble(reading.config, reactor, sockets=sockets, administers=sys.argv[1] == "1")
+        service = assemble(first.source, reading.config, reactor, sockets=sockets, administers=sys.argv[1] == "1")
     except ConfigError as error:
         raise SystemExit(str(error)) from None
     Signals(reactor, (signal.SIGTERM,)).startService()
@@ -98,6 +103,7 @@ def _serve(source: Source, outlet: Outlet) -> None:
         raise SystemExit(LOST) from None
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    Inlet(STDIN, rest, reactor, Obedience(service, deferToThread, outlet.answer))
     # As long as the reactor turns: draining is no reason to be given up.
     reactor.callWhenRunning(LoopingCall(outlet.beat).start, reading.config.worker_deadline / BEATS)
     reactor.run()

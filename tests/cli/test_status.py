@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from scepra.store import health, watching
-from scepra.store.tables import processes
+from scepra.store import health, processes, watching
+from scepra.store.processes import Process
 from scepra.store.watching import Watched
 from scepra.transaction import Event, State
 from tests.rig.enrolments import HOSTILE, Desk, facts
@@ -28,8 +30,15 @@ def certificate(left: timedelta, name: str = "wifi", subject: str = "CN=RA") -> 
     )
 
 
+def process(**changes: Any) -> Process:
+    """A process that serves elsewhere."""
+    made = Process("a.1.2.3", "worker", "ra1", 4711, "a.1.2.0", "scepra.yaml", now(), now(), "01" * 32, now(), now())
+    return replace(made, **changes)
+
+
 def well(desk: Desk) -> None:
-    """A CA that is well, and a certificate that is good."""
+    """A CA that is well, a certificate that is good, and a process that serves."""
+    desk.bench(processes.keep, process())
     desk.bench(health.report, "lab", now())
     desk.bench(watching.keep, [certificate(90 * DAYS)], [("profile", "wifi")])
 
@@ -60,7 +69,9 @@ def test_all_is_well(desk: Desk) -> None:
 
 
 def test_a_new_ra_has_nothing_to_tell(desk: Desk) -> None:
-    """Nothing is known yet, and nobody is needed."""
+    """Nothing is known yet, but that it runs; without that, somebody has to start it."""
+    assert "! no process of the RA is known to run" in desk.run("status").output
+    desk.bench(processes.keep, process())
     result = desk.run("status")
     assert result.exit_code == 0
     assert "lab       not known yet" in result.output
@@ -78,21 +89,9 @@ def test_what_needs_somebody(desk: Desk) -> None:
     desk.bench(watching.keep, ending, [("profile", each.name) for each in ending])
     held = desk.bench.record(desk.request("stuck", state=State.SENDING))
     desk.bench.happen(held, Event.PENDED, sends=1, attention="the CA has not decided for 3 days")
-    row = {
-        "owner": "a.1.2.3",
-        "role": "worker",
-        "host": "ra1",
-        "process": 4711,
-        "leader": "a.1.2.3",
-        "file": "scepra.yaml",
-        "told": now(),
-        "started": now(),
-        "seen": now(),
-        "configuration": "0123456789abcdef",
-        "loaded": now(),
-        "failure": "profiles.wifi.upstream: no upstream has this name",
-    }
-    desk.bench(lambda connection: connection.execute(processes.insert().values(row)) and None)
+    desk.bench(processes.keep, process(failure="policy: no such file\nanother"))
+    silent = process(owner="b.1.2.3", process=4712, seen=now() - timedelta(hours=1))
+    desk.bench(processes.keep, silent)
     result = desk.run("status")
     assert result.exit_code == 1
     assert "\x1b" not in result.output
@@ -100,7 +99,8 @@ def test_what_needs_somebody(desk: Desk) -> None:
         "! upstream lab is not well: it has not answered lately",
         "! profile late: the certificate for signing has expired",
         "! profile soon: the certificate for signing ends in 6 days",
-        "! process 4711 on ra1 has not taken the latest configuration",
+        "! process 4711 on ra1 has not taken the latest configuration: policy: no such file",
+        f"! process 4712 on ra1 has said nothing since {silent.seen:%Y-%m-%d %H:%M:%S} UTC",
         "! 1 enrolment needs somebody: scepra transactions list --attention",
     ]
     assert "gone" not in result.output
@@ -109,7 +109,7 @@ def test_what_needs_somebody(desk: Desk) -> None:
     scripts = desk.run("status", "--json")
     assert scripts.exit_code == 1
     told = json.loads(scripts.output)
-    assert (told["ok"], len(told["needs"]), told["processes"][0]["process"]) == (False, 5, 4711)
+    assert (told["ok"], len(told["needs"]), told["processes"][0]["process"]) == (False, 6, 4711)
 
 
 def test_an_upstream_that_nobody_looks_after(desk: Desk) -> None:

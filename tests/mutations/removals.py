@@ -6,12 +6,13 @@ has to follow it.
 
 from __future__ import annotations
 
-from tests.mutations import providers, queries, rollover
+from tests.mutations import providers, queries, reloading, rollover
 from tests.mutations.removal import Removal
 
 REMOVALS = (
     *providers.REMOVALS,
     *queries.REMOVALS,
+    *reloading.REMOVALS,
     *rollover.REMOVALS,
     Removal(
         "the proof of possession is not asked for",

@@ -94,3 +94,29 @@ def test_a_service_that_never_looked_ends_at_once() -> None:
     assert service.stopService().called
     clock.advance(100)
     assert service.looks == []
+
+
+def test_a_look_that_is_hurried() -> None:
+    """It comes at once, or at once when the look that is under way has ended, and then the usual pause."""
+    clock = Clock()
+    service = Looks(clock)
+    service.startService()
+    clock.advance(0)
+    for _ in range(3):
+        service.hurry()
+    clock.advance(100)
+    assert len(service.looks) == 1
+    service.looks[0].callback(None)
+    clock.advance(0)
+    assert len(service.looks) == 2
+    service.looks[1].callback(None)
+    clock.advance(4.9)
+    assert len(service.looks) == 2
+    service.hurry()
+    clock.advance(0)
+    assert len(service.looks) == 3
+    service.looks[2].callback(None)
+    assert service.stopService().called
+    service.hurry()
+    clock.advance(100)
+    assert len(service.looks) == 3

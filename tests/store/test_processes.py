@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
-from scepra.store import processes
+from scepra.store import processes, tables
 from scepra.store.owner import new_owner, process_of
-from scepra.store.processes import LONGEST_FAILURE, SILENT, Process
+from scepra.store.processes import FORGOTTEN, LONGEST_FAILURE, Process
 from tests.store.sample import NOW, Bench
 
 OURS = new_owner()
@@ -29,19 +30,27 @@ def test_what_was_said_last_is_known(bench: Bench) -> None:
     later = process(seen=NOW + timedelta(minutes=1), configuration="cd" * 32, failure="x" * 2 * LONGEST_FAILURE)
     bench.database.call(processes.keep, later)
     assert bench.database.call(processes.known) == [replace(later, failure="x" * LONGEST_FAILURE)]
-    bench.database.call(processes.forget, [OURS])
+    bench.database.call(processes.forget, OURS)
     assert bench.database.call(processes.known) == []
 
 
-def test_who_has_ended_can_be_told(bench: Bench) -> None:
-    """Here by the process, elsewhere by long silence."""
+def test_who_has_ended_is_not_known_any_more(bench: Bench) -> None:
+    """Here that is told by the process, elsewhere by long silence; their rows go when another says something."""
     place, *_ = OURS.split(".")
     dead, elsewhere, silent = f"{place}.{os.getpid():x}.1.1", "ffffffff.1.1.1", "eeeeeeee.1.1.1"
-    for owner in (OURS, dead, elsewhere):
-        bench.database.call(processes.keep, process(owner))
-    bench.database.call(processes.keep, process(silent, seen=NOW - SILENT - timedelta(seconds=1)))
-    assert sorted(bench.database.call(processes.ended, NOW)) == sorted([dead, silent])
-    assert bench.database.call(processes.ended, NOW + SILENT + timedelta(seconds=1)) != []
+
+    def rows() -> set[str]:
+        return set(
+            bench.database.call(lambda connection: list(connection.scalars(sa.select(tables.processes.c.owner))))
+        )
+
+    bench.database.call(processes.keep, process(silent, seen=NOW - FORGOTTEN - timedelta(seconds=1)))
+    bench.database.call(processes.keep, process(elsewhere, seen=NOW - FORGOTTEN))
+    assert rows() == {elsewhere, silent}
+    bench.database.call(processes.keep, process(dead))
+    assert {each.owner for each in bench.database.call(processes.known)} == {elsewhere}
+    bench.database.call(processes.keep, process())
+    assert rows() == {OURS, elsewhere}
 
 
 def test_a_process_that_runs_here_has_a_number() -> None:

@@ -9,18 +9,31 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from scepra.app import LOST
+from scepra.config.model import Config
+from scepra.config.source import Source
+from scepra.errors import ConfigError, Problem
 from scepra.workers.endpoint import TCPEndpoint
 from scepra.workers.master import Master
+from scepra.workers.order import Answer, Order, Prepare, Refuse, Take, decode
+from scepra.workers.place import PREPARING, TAKING
 from scepra.workers.relay import WorkerProcess
 from scepra.workers.signals import Signals
 
 GRACE, DEADLINE = 25.0, 30.0
+FIRST, SECOND, THIRD = (Source("scepra.yaml", "/", content, 0o600) for content in (b"first", b"second", b"third"))
+PROBLEM = Problem("scepra.yaml", 3, 1, "ra.key", "no such key")
+
+
+def settings(workers: int) -> Any:
+    """What a master looks at of a configuration."""
+    return Config.model_construct(workers=workers, shutdown_grace=GRACE, worker_deadline=DEADLINE)
 
 
 class Process:
@@ -39,13 +52,18 @@ class Process:
     def write(self, data: bytes) -> None:
         self.written += data
 
-    def closeStdin(self) -> None:  # noqa: N802 - Twisted's name
-        assert self.written
-
     def signalProcess(self, name: str) -> None:  # noqa: N802 - Twisted's name
         if not self.running:
             raise ProcessExitedAlready
         self.signals.append(name)
+
+    @property
+    def orders(self) -> list[Order]:
+        """What it was told."""
+        return [decode(line) for line in self.written.splitlines()]
+
+    def answer(self, number: int, *problems: Problem) -> None:
+        self.protocol.childDataReceived(1, Answer(number, problems).encode())
 
     def beat(self) -> None:
         self.protocol.childDataReceived(1, b"\n")
@@ -101,7 +119,7 @@ class House:
     def __init__(self, workers: int = 2, endpoints: int = 1) -> None:
         self.reactor: Any = Reactor()
         self.endpoints = [TCPEndpoint(0, "127.0.0.1")] * endpoints
-        self.master = Master(self.endpoints, b"instructions", workers, GRACE, DEADLINE, self.reactor)
+        self.master = Master(self.endpoints, FIRST, settings(workers), self.reactor)
         self.stopped: list[object] = []
         self.master.privilegedStartService()
         self.master.startService()
@@ -138,7 +156,7 @@ def test_each_worker_has_a_socket_of_its_own_for_each_endpoint() -> None:
         ["scepra.workers", "1", str(os.getpid())],
         ["scepra.workers", "2", str(os.getpid())],
     ]
-    assert [process.written for process in house.processes] == [b"instructions"] * 2
+    assert [process.orders for process in house.processes] == [[Prepare(0, FIRST)]] * 2
     assert [list(process.sockets) for process in house.processes] == [[3, 4]] * 2
     names: list[list[Any]] = [[], []]
     for process in house.processes:
@@ -311,7 +329,7 @@ def test_a_place_that_is_empty_at_the_end_stays_empty(house: House) -> None:
 def test_an_end_before_the_beginning_starts_nobody() -> None:
     """A master that is stopped before its reactor runs starts no worker."""
     reactor: Any = Reactor()
-    master = Master([TCPEndpoint(0, "127.0.0.1")], b"x", 2, GRACE, DEADLINE, reactor)
+    master = Master([TCPEndpoint(0, "127.0.0.1")], FIRST, settings(2), reactor)
     master.privilegedStartService()
     master.startService()
     stopped: list[object] = []
@@ -337,9 +355,7 @@ def test_a_port_that_is_taken_is_told() -> None:
     [other] = TCPEndpoint(0, "127.0.0.1").bind(1)
     reactor: Any = Reactor()
     with other, pytest.raises(CannotListenError):
-        Master(
-            [TCPEndpoint(other.getsockname()[1], "127.0.0.1")], b"", 2, GRACE, DEADLINE, reactor
-        ).privilegedStartService()
+        Master([TCPEndpoint(other.getsockname()[1], "127.0.0.1")], FIRST, settings(2), reactor).privilegedStartService()
 
 
 @pytest.mark.proves("FT-45")
@@ -358,3 +374,119 @@ def test_signals_stop_the_reactor_once() -> None:
         assert reactor.stopped == 1
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+def begin(house: House, source: Source) -> Deferred[Any]:
+    """Have the workers make ready for another configuration."""
+    return Deferred.fromCoroutine(house.master.prepare(source, settings(len(house.processes))))
+
+
+def outcome(deferred: Deferred[Any]) -> Any:
+    """What came of it: problems, or what is ready; None as long as nothing has."""
+    found: list[Any] = []
+    deferred.addErrback(lambda failure: failure.trap(ConfigError) and failure.value.problems)
+    deferred.addCallback(found.append)
+    return found[0] if found else None
+
+
+@pytest.mark.proves("FT-51")
+def test_all_are_ready_before_any_goes_by_it(house: House) -> None:
+    """No worker is told to go by another configuration before the last one is ready for it."""
+    first, second = house.processes
+    preparing = begin(house, SECOND)
+    assert first.orders == second.orders == [Prepare(0, FIRST), Prepare(1, SECOND)]
+    first.answer(1)
+    assert outcome(preparing) is None
+    preparing = begin(house, THIRD)
+    second.answer(1)  # Of the attempt before.
+    first.answer(2)
+    assert not preparing.called
+    second.answer(2)
+    taking = Deferred.fromCoroutine(house.master.take(outcome(preparing)))
+    assert first.orders[-1] == second.orders[-1] == Take(2)
+    first.answer(2)
+    assert not taking.called
+    second.answer(2)
+    assert taking.called
+    assert house.reactor.stopped == 0
+    first.end()
+    house.reactor.advance(0.1)
+    assert house.processes[-1].orders == [Prepare(0, THIRD)]
+
+
+@pytest.mark.proves("FT-51", "FT-55")
+@pytest.mark.parametrize("how", ["refused", "dead", "late"])
+def test_one_that_cannot_is_enough(house: House, how: str) -> None:
+    """A worker that refuses, dies, or does not answer: none goes by it, all are told why, and the one that comes in the
+    place of the dead goes by what is in force."""
+    first, second = house.processes
+    preparing = begin(house, SECOND)
+    first.answer(1)
+    if how == "refused":
+        second.answer(1, PROBLEM)
+        said = PROBLEM
+    elif how == "dead":
+        second.end()
+        house.reactor.advance(0.2)
+        said = Problem("scepra.yaml", 0, 0, "", "worker 2 has ended with signal 9")
+    else:
+        house.reactor.advance(PREPARING)
+        said = Problem("scepra.yaml", 0, 0, "", "worker 2 has not answered within 60 s")
+    assert outcome(preparing) == (said,)
+    # Nobody starts before it is decided by what.
+    assert len(house.processes) == 2
+    house.master.refuse("why")
+    assert first.orders[-1] == Refuse("why")
+    assert Take(1) not in first.orders + second.orders
+    house.reactor.advance(0)
+    assert [process.orders for process in house.processes[2:]] == ([[Prepare(0, FIRST)]] if how == "dead" else [])
+    second.answer(1)
+
+
+@pytest.mark.proves("FT-51", "FT-55")
+def test_one_that_is_ready_and_does_not_go_by_it_is_replaced(house: House, events: list[LogEvent]) -> None:
+    """It is killed, and its successor goes by the new configuration: never some by the one, some by the other."""
+    first, second = house.processes
+    preparing = begin(house, SECOND)
+    for process in house.processes:
+        process.answer(1)
+    taking = Deferred.fromCoroutine(house.master.take(outcome(preparing)))
+    first.answer(1)
+    house.reactor.advance(TAKING)
+    assert taking.called
+    assert (first.signals, second.signals) == ([], ["KILL"])
+    assert "worker 2 has not answered within 10 s: it is killed" in [formatEvent(event) for event in events]
+    second.end()
+    house.reactor.advance(0.1)
+    assert house.processes[-1].orders == [Prepare(0, SECOND)]
+
+
+@pytest.mark.proves("FT-51")
+def test_a_place_that_is_empty_meanwhile_is_filled_by_what_is_decided(house: House) -> None:
+    """Its worker has died just before: it is not waited for, and the next one goes by the new configuration."""
+    first, second = house.processes
+    second.end()
+    preparing = begin(house, SECOND)
+    house.reactor.advance(0.2)
+    assert len(house.processes) == 2
+    first.answer(1)
+    taking = Deferred.fromCoroutine(house.master.take(outcome(preparing)))
+    first.answer(1)
+    assert taking.called
+    house.reactor.advance(0)
+    assert [process.orders for process in house.processes[2:]] == [[Prepare(0, SECOND)]]
+
+
+@pytest.mark.proves("FT-51", "FT-45")
+def test_an_end_meanwhile_is_the_end(house: House) -> None:
+    """Told to end while workers make ready, the master ends."""
+    first, second = house.processes
+    preparing = begin(house, SECOND)
+    house.stop()
+    for process in (first, second):
+        process.end(ProcessDone(0))
+    assert len(outcome(preparing)) == 2
+    house.master.refuse("why")
+    house.reactor.advance(100)
+    assert house.stopped == [None]
+    assert len(house.processes) == 2

@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +18,11 @@ from pathlib import Path
 import pytest
 
 from scepra.scep.message import PKIStatus
+from scepra.store.owner import process_of
+from tests.rig.blackbox.administration import command
 from tests.rig.blackbox.event import Event
-from tests.rig.blackbox.process import wait_until
+from tests.rig.blackbox.process import children, wait_until
+from tests.rig.blackbox.ra import TWISTD
 from tests.rig.blackbox.rig import Rig
 from tests.workers import watch
 
@@ -256,3 +261,34 @@ def test_a_port_that_is_taken_ends_it(rigs: Rigs) -> None:
         assert "Address already in use" in other.output()
         assert "Traceback" not in other.output()
     assert rig.ra.get("GetCACaps")[0] == 200
+
+
+@pytest.mark.proves("FT-43", "I13")
+def test_what_twistd_leaves_in_the_background(rigs: Rigs) -> None:
+    """Without -n twistd forks after it has made everything: leases and the process table name who serves then."""
+    rig = rigs(extra=PATIENT, start=False)
+    pidfile, log = rig.directory / "twistd.pid", rig.directory / "twistd.log"
+    start = [sys.executable, "-c", TWISTD, f"--pidfile={pidfile}", f"--logfile={log}", "scepra"]
+    subprocess.run([*start, "--config", str(rig.ra.config)], cwd=rig.directory, check=True, timeout=90)
+    pids = [pid := int(pidfile.read_text()), *children(pid)]
+    try:
+        wait_until(lambda: rig.ra.get("GetCACert")[0] == 200, "it serves")
+        pids = [pid, *children(pid)]
+        device = rig.device()
+        with rig.upstream.hold(Event.REQUEST_COMPLETE) as held:
+            talk = device.begin(device.message())
+            held.wait()
+            (row,) = rig.database.transactions()
+            assert process_of(row["owner"]) in pids
+            held.release()
+            assert talk.answer().status is PKIStatus.SUCCESS
+        (known,) = json.loads(command(rig.ra, "reload", "--json"))["processes"]
+        assert known["process"] in pids
+        assert "has ended: what it was at work on" not in log.read_text()
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: all(map(gone, pids)), "it has ended")
+    finally:
+        for each in pids:
+            with suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+    rig.ra.start()

@@ -8,7 +8,10 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from scepra.config.source import Source
+from scepra.errors import Problem
 from scepra.workers.event import LONGEST, SIGN_OF_LIFE, encode
+from scepra.workers.order import Answer, Prepare
 from scepra.workers.relay import STDERR, STDOUT, Ending, Lines, WorkerProcess
 
 
@@ -26,8 +29,14 @@ def signs() -> list[str]:
 
 
 @pytest.fixture
-def worker(signs: list[str]) -> WorkerProcess:
-    return WorkerProcess(3, b"instructions", lambda: signs.append("lives"))
+def answers() -> list[Answer]:
+    return []
+
+
+@pytest.fixture
+def worker(signs: list[str], answers: list[Answer]) -> WorkerProcess:
+    first = Prepare(0, Source("f", "/", b"x", 0o600))
+    return WorkerProcess(3, first, lambda: signs.append("lives"), answers.append)
 
 
 def event(text: str) -> bytes:
@@ -54,6 +63,17 @@ def test_empty_lines_are_signs_of_life(worker: WorkerProcess, events: list[LogEv
     worker.childDataReceived(STDOUT, event("two"))
     assert len(signs) == 2
     assert [formatEvent(each) for each in events] == ["one", "worker 3: ", "two"]
+
+
+@pytest.mark.proves("FT-51")
+def test_answers_are_told_from_events(worker: WorkerProcess, events: list[LogEvent], answers: list[Answer]) -> None:
+    """Among events, and only there: what is printed can say anything."""
+    answer = Answer(7, (Problem("f", 1, 2, "listen", "no such thing"),))
+    worker.childDataReceived(STDOUT, event("one") + answer.encode() + event("two"))
+    worker.childDataReceived(STDERR, answer.encode())
+    assert answers == [answer]
+    assert [formatEvent(each) for each in events][:2] == ["one", "two"]
+    assert len(events) == 3
 
 
 def test_other_lines_are_logged_as_text(worker: WorkerProcess, events: list[LogEvent]) -> None:

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from scepra.app import InTurn, _limits
 from scepra.config.model import Limits
-from scepra.workers.source import Source
+from scepra.config.source import Source
+from scepra.workers.order import Prepare
 
 
 def start(master: int, instructions: bytes) -> tuple[int, str]:
@@ -33,7 +34,7 @@ def test_a_worker_without_its_master_ends() -> None:
 def test_a_worker_that_cannot_use_the_configuration_says_why(tmp_path: Path) -> None:
     """Every mistake is told, as an event of the log, and the exit status is 1."""
     source = Source("bad.yaml", str(tmp_path), b"listen: {scep: 1}\nunknown: 2\n", 0o600)
-    status, output = start(os.getpid(), source.encode())
+    status, output = start(os.getpid(), Prepare(0, source).encode())
     assert status == 1
     assert "bad.yaml:1:" in output
     assert "bad.yaml:2:" in output

@@ -63,3 +63,6 @@ class _Stored(Collector):
         for state, count in self._found.transactions.items():
             states.add_metric((state.value,), count)
         yield states
+        failed = GaugeMetricFamily("scepra_config_reload_failed", "How many processes have not taken the latest file.")
+        failed.add_metric((), sum(bool(process.failure) for process in self._found.processes))
+        yield failed

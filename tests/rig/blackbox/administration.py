@@ -17,11 +17,11 @@ MINTED: dict[str, Any] = {"type": "minted", "bind": ["common-name"]}
 """The challenge of a profile whose challenges are given out."""
 
 
-def command(ra: RAProcess, *words: str) -> str:
+def command(ra: RAProcess, *words: str, exit_code: int = 0) -> str:
     """What a command of scepra prints, on an RA's configuration.
 
     Raises:
-        AssertionError: it fails.
+        AssertionError: it exits otherwise.
     """
     done = subprocess.run(
         [sys.executable, "-m", "scepra", *words, "--config", str(ra.config)],
@@ -31,7 +31,7 @@ def command(ra: RAProcess, *words: str) -> str:
         timeout=PATIENCE,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == exit_code, done.stdout + done.stderr
     return done.stdout.strip()
 
 

@@ -37,7 +37,7 @@ _MODULES = (
     "scepra.tap",
     "scepra.workers.master",
     "scepra.workers.signals",
-    "scepra.workers.source",
+    "scepra.config.source",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
     "twisted.scripts._twistd_unix",

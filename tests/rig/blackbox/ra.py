@@ -21,8 +21,9 @@ from tests.rig.house import PROFILE
 PATHS = {"dev": "/scep", "impatient": "/impatient", "approval": "/approval"}
 """Where the profiles are served."""
 
-# What the script `twistd` does, wherever that is installed.
-_TWISTD = "from twisted.scripts.twistd import run; run()"
+TWISTD = "from twisted.scripts.twistd import run; run()"
+"""What the script ``twistd`` does, wherever that is installed."""
+
 _RECORD = re.compile(r"\[scepra\.audit#\w+\] (\{.*\})$", re.MULTILINE)
 
 
@@ -123,7 +124,7 @@ class RAProcess(Process):
         self.port = port
         self.config = directory / "scepra.yaml"
         self.settings: dict[str, Any] = {}
-        command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "scepra", "--config", str(self.config.absolute())]
+        command = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", "scepra", "--config", str(self.config.absolute())]
         super().__init__(name, command, directory)
         self.configure(merge(configuration(port, upstream, workers, store), extra))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from scepra.config.document import MAXIMUM
 from scepra.config.load import Reading, parse
@@ -52,7 +52,12 @@ class Source:
         Raises:
             ConfigError: it cannot be read.
         """
-        return replace(Source.read(Path(self.base) / Path(self.file).name), file=self.file)
+        return replace(Source.read(self.absolute), file=self.file)
+
+    @property
+    def absolute(self) -> str:
+        """The file's name, wherever a process works."""
+        return str(Path(self.base) / Path(self.file).name)
 
     @property
     def version(self) -> str:
@@ -63,16 +68,11 @@ class Source:
         """The configuration, or every problem in it."""
         return parse(self.content, self.file, Surroundings(Path(self.base), environ), self.mode)
 
-    def encode(self) -> bytes:
-        """The form in which a worker gets it."""
-        return json.dumps(asdict(self) | {"content": self.content.decode("latin-1")}).encode("ascii")
+    def fields(self) -> dict[str, Any]:
+        """The form in which a worker gets it: what JSON can say."""
+        return asdict(self) | {"content": self.content.decode("latin-1")}
 
     @classmethod
-    def decode(cls, data: bytes) -> Source:
-        """The inverse of :meth:`encode`.
-
-        Raises:
-            ValueError: the master has ended before it had said all.
-        """
-        fields = json.loads(data)
-        return cls(**fields | {"content": fields["content"].encode("latin-1")})
+    def of(cls, fields: Mapping[str, Any]) -> Source:
+        """The inverse of :meth:`fields`."""
+        return cls(**{**fields, "content": fields["content"].encode("latin-1")})
