@@ -138,7 +138,8 @@ class Place:
         """Have the worker go by what it is ready for, and each that comes after it; one that does not is killed, and
         so the next one does."""
         self._source = source
-        if problems := await self._ask(number, Take(number), TAKING):
+        problems = await self._ask(number, Take(number), TAKING)
+        if problems and self._process is not None:
             log.error("{problem}: it is killed", problem=problems[0].sentence)
             self.signal("KILL")
 
