@@ -30,9 +30,9 @@ def changed(config: Config, **upstream: Any) -> Config:
 def test_what_is_the_same_keeps_what_it_knows(lab: Path) -> None:
     """An unchanged CA keeps its view, its breaker and its turns; keys that sign to it and budgets stay; leases too."""
     with house(lab) as made:
-        before = erect(made.config, ground(made))
+        before = erect("v", made.config, ground(made))
         profile = made.config.profiles["dev"].model_copy(update={"paths": ("/other",)})
-        after = erect(made.config.model_copy(update={"profiles": {"dev": profile}}), ground(made), 1, before)
+        after = erect("v", made.config.model_copy(update={"profiles": {"dev": profile}}), ground(made), 1, before)
         assert after.upstreams["ca"] is before.upstreams["ca"]
         assert after.services["upstream ca"] is before.services["upstream ca"]
         assert after.built.signers["ca"] is before.built.signers["ca"]
@@ -49,10 +49,10 @@ def test_what_is_the_same_keeps_what_it_knows(lab: Path) -> None:
 def test_what_differs_begins_anew(lab: Path) -> None:
     """A CA whose section has changed is another one, and so are budgets at other rates."""
     with house(lab) as made:
-        before = erect(made.config, ground(made))
+        before = erect("v", made.config, ground(made))
         rates = made.config.rates.model_copy(update={"under_way": 7})
         config = changed(made.config, timeout=7.0).model_copy(update={"rates": rates})
-        after = erect(config, ground(made), 1, before)
+        after = erect("v", config, ground(made), 1, before)
         assert after.upstreams["ca"] is not before.upstreams["ca"]
         assert after.built.admission is not before.built.admission
         assert after.built.signers["ca"] is before.built.signers["ca"]
@@ -77,7 +77,7 @@ class Slow(Service):
 def works(**services: Service) -> Works:
     """What has these services, and nothing else."""
     nothing: Any = None
-    return Works(nothing, nothing, {}, nothing, nothing, services)
+    return Works("v", nothing, nothing, {}, nothing, nothing, services)
 
 
 @pytest.mark.proves("FT-51", "I4")
