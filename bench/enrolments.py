@@ -1,4 +1,4 @@
-"""What an enrolment costs the RA, on either database and with either way to sign requests to the CA."""
+"""What an enrolment costs the RA: with either database, either way to sign to the CA, and its key in a token."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from bench.devices import Devices
 from bench.floor import Floor
 from bench.store import POSTGRESQL, SQLITE, Stores
 from bench.table import NOT_MEASURED, spread, table
+from bench.token import token
 from bench.trial import Kind, trial
 
 SATURATING, PACED = 8, 32
 WARMING = 400
+FILE, TOKEN = "file", "SoftHSM"
 _COLUMNS = {
-    "ra-certificate": ("ra-certificate", SQLITE),
-    "ra-certificate, PostgreSQL": ("ra-certificate", POSTGRESQL),
-    "ephemeral-self-signed": ("ephemeral-self-signed", SQLITE),
+    "ra-certificate": ("ra-certificate", SQLITE, FILE),
+    "ra-certificate, PostgreSQL": ("ra-certificate", POSTGRESQL, FILE),
+    "ephemeral-self-signed": ("ephemeral-self-signed", SQLITE, FILE),
+    "ra-certificate, token": ("ra-certificate", SQLITE, TOKEN),
 }
 HEADLINE = "ra-certificate"
 """The column that is compared fairly: it signs no certificate of its own, as the floor does not."""
@@ -27,7 +30,7 @@ HEADLINE = "ra-certificate"
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was measured with one database and one strategy of signing requests to the CA.
+    """What was measured with one database, one strategy of signing requests to the CA, and one place of the RA's key.
 
     Times are milliseconds. ``ratio`` is the median of the rounds' ratios, each of the RA's CPU time to the mean of the
     floors before and after it. Pairs are the smallest and the largest of the rounds. Latencies are medians of the
@@ -60,7 +63,7 @@ def needed(count: int, rounds: int) -> int:
 def measure(
     directory: Path, devices: Devices, floor: Floor, stores: Stores, count: int, rounds: int
 ) -> dict[str, Figures | None]:
-    """The figures of each column; None for one whose database is not there.
+    """The figures of each column; None for one whose database or token is not there.
 
     Args:
         directory: for the files of the trials.
@@ -68,12 +71,14 @@ def measure(
         rounds: how many rounds there are of each kind.
     """
     figures: dict[str, Figures | None] = {}
-    for name, (strategy, database) in _COLUMNS.items():
+    held = token(devices.lab / "ra.key", directory / "pin")
+    for name, (strategy, database, key) in _COLUMNS.items():
         store = stores.new(database)
-        place = directory / f"{database}-{strategy}"
-        figures[name] = (
-            _column(place, devices, floor, Kind(strategy, store), count, rounds) if store is not None else None
-        )
+        if store is None or (key == TOKEN and held is None):
+            figures[name] = None
+            continue
+        kind = Kind(strategy, store, token=held if key == TOKEN else None)
+        figures[name] = _column(directory / f"{database}-{strategy}-{key}", devices, floor, kind, count, rounds)
     return figures
 
 
@@ -129,9 +134,9 @@ def _medians(pairs: list[tuple[float, float]]) -> tuple[float, float]:
 
 def show(figures: Mapping[str, Figures | None]) -> str:
     """The table, with a column for each."""
-    head, stores = zip(*_COLUMNS.values(), strict=True)
+    head, stores, keys = zip(*_COLUMNS.values(), strict=True)
     columns = [_cells(each) for each in figures.values()]
-    lines = [("Store", *stores)]
+    lines = [("Store", *stores), ("The RA's key is in", *keys)]
     lines += [(name, *cells) for name, *cells in zip(_LINES, *columns, strict=True)]
     return table(("Requests to the CA are signed by", *head), lines)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.cores import OTHERS, on
 from bench.devices import Devices
@@ -33,7 +34,7 @@ profiles:
   bench:
     paths: [/scep]
     upstream: lab
-    ra: {{certificate: {lab}/ra.crt, key: {lab}/ra.key}}
+    ra: {{certificate: {lab}/ra.crt, key: {key}}}
     challenge: {{type: static, file: {lab}/challenge.txt}}
     policy:
       - key: {{rsa: {{min: 2048}}}}
@@ -52,13 +53,15 @@ class Kind:
     """What an RA is made like.
 
     ``strategy`` is one of :data:`SIGNERS`; ``store`` a URL as the configuration has it, relative to the trial's
-    directory; ``workers`` how many processes serve; ``rate`` how many exchanges per second the backlog may cause.
+    directory; ``workers`` how many processes serve; ``rate`` how many exchanges per second the backlog may cause;
+    ``token`` the section of a token that has the RA's key, labelled "ra"; None: the key is a file.
     """
 
     strategy: str = "ra-certificate"
     store: str = "sqlite:scepra.db"
     workers: int = 1
     rate: int = 20
+    token: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +120,14 @@ class Relay:
         self._sent = 0
         lab, port = devices.lab.absolute(), free_port()
         configuration = directory / "scepra.yaml"
+        tokens = "" if kind.token is None else f"tokens: {json.dumps({'hsm': dict(kind.token)})}\n"
         configuration.write_text(
-            _CONFIG.format(
+            tokens
+            + _CONFIG.format(
                 ra_port=port,
                 ca_port=authority.server.port,
                 lab=lab,
+                key=f"{lab}/ra.key" if kind.token is None else "{token: hsm, label: ra}",
                 signer=SIGNERS[kind.strategy].format(lab=lab),
                 store=kind.store,
                 workers=kind.workers,
