@@ -15,18 +15,19 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.logger import Logger
 
-from scepra.config.model import GenerationDirectory
+from scepra.config.model import GenerationDirectory, NewKeys
 from scepra.conversation import Conversation
-from scepra.errors import FailInfo, ScepError
+from scepra.errors import FailInfo, KeyUnavailable, ScepError
 from scepra.generation import Installed
 from scepra.issuance import IssuanceRules
-from scepra.keys.directory import ROLES, GenerationStore, Order, UnderWay
+from scepra.keys.directory import Draft, GenerationStore, Order, UnderWay
 from scepra.keys.lint import lint, suitability
+from scepra.keys.token import TokenKey
 from scepra.scep import hresult, oid
 from scepra.scep.certificate import Certificate
 from scepra.scep.certification import build_csr, extended_key_usage, key_usage, self_signed
 from scepra.scep.certrep import CertRep, choose_issued
-from scepra.scep.identity import Identity, SoftwareKey
+from scepra.scep.identity import Identity, RAKey, SoftwareKey
 from scepra.scep.message import MessageType, PKIStatus
 from scepra.upstream.view import UpstreamView
 
@@ -78,6 +79,7 @@ class Acquisition:
         self._conversation = conversation
         self._upstream = conversation.upstream
         self._at = conversation.settings
+        self._hands = conversation.hands
         self._now = now
         self._slowly = slowly
 
@@ -85,12 +87,13 @@ class Acquisition:
         """The generation under way; its keys and requests are made if there is none.
 
         Raises:
+            NotAcquired: the CA asks for a challenge, and there is none.
+            KeyUnavailable: a token makes no key now.
             ConfigError: the directory cannot be used.
         """
         found = self.store.under_way()
         if found is not None:
             return found if found.by_hand == by_hand else self.store.to_hand(found, by_hand)
-        made = {role: await self._slowly(make_key, self._settings.key.bits) for role in ROLES[self._settings.keys]}
         newest = self.store.newest()
         now = self._now()
         usable = newest is not None and newest.valid_at(now) and not by_hand
@@ -99,11 +102,16 @@ class Acquisition:
         if self._at.authorisation == "challenge" and secret is None and signed_by is None and not by_hand:
             raise NotAcquired("the CA asks for a challenge, and there is no challenge-file")
         challenge = secret.reveal().decode() if secret is not None and signed_by is None else None
-        requests = {role: self._request(role, SoftwareKey(key), challenge) for role, key in made.items()}
-        keys = {
-            role: key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) for role, key in made.items()
-        }
-        return self.store.begin(keys, requests, now, by_hand=by_hand, signed_by=signed_by)
+        draft: Draft = await self._slowly(self.store.draft)
+        requests = {}
+        try:
+            for role, settings in self._settings.new_keys.items():
+                key = await self._key(draft, role, settings)
+                requests[role] = await self._hands.use((key,), self._request, role, key, challenge)
+        except KeyUnavailable:
+            await self._slowly(self.store.drop, draft)
+            raise
+        return self.store.begin(draft, requests, now, by_hand=by_hand, signed_by=signed_by)
 
     async def advance(self) -> Installed | Waiting:
         """Send what was not sent, poll for what the CA holds back, and install the generation when it is whole.
@@ -111,6 +119,7 @@ class Acquisition:
         Raises:
             NotAcquired: the CA refuses, or what it issues cannot be used; what was under way is given up.
             UpstreamError: there is no answer that can be believed; it goes on where it was.
+            KeyUnavailable: a token is not there; it goes on where it was.
             ConfigError: the directory cannot be used.
         """
         under_way = await self.prepare()
@@ -150,7 +159,16 @@ class Acquisition:
 
     # One request
 
-    def _request(self, role: str, key: SoftwareKey, challenge: str | None) -> bytes:
+    async def _key(self, draft: Draft, role: str, settings: NewKeys) -> RAKey:
+        """A new key, which the draft holds or names."""
+        if settings.token is not None:
+            made: TokenKey = await self._slowly(self.store.make_key, draft, role, settings.token, settings.bits)
+            return made
+        key = await self._slowly(make_key, settings.bits)
+        self.store.add_key(draft, role, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return SoftwareKey(key)
+
+    def _request(self, role: str, key: RAKey, challenge: str | None) -> bytes:
         extensions = (key_usage(USAGES[role]), extended_key_usage(_SERVER_AUTH))
         return build_csr(key, self._settings.subject_der, extensions, challenge)
 
@@ -172,20 +190,20 @@ class Acquisition:
         if rep.status is PKIStatus.FAILURE:
             said = FailInfo.BAD_REQUEST if rep.fail_info is None else rep.fail_info  # badAlg is 0
             detail = f", {hresult.describe(rep.ndes_error)}" if rep.ndes_error is not None else ""
-            raise self._given_up(under_way, f"the CA refuses the {role} certificate: {said.name}{detail}")
+            raise await self._given_up(under_way, f"the CA refuses the {role} certificate: {said.name}{detail}")
         try:
             issued = choose_issued(rep.certificates, order.csr.spki)
         except ScepError as error:
-            raise self._given_up(under_way, f"the {role} certificate: {error.reason}") from error
+            raise await self._given_up(under_way, f"the {role} certificate: {error.reason}") from error
         if complaints := self._complaints(role, order, issued, view):
-            raise self._given_up(under_way, f"the {role} certificate is not used: " + "; ".join(complaints))
+            raise await self._given_up(under_way, f"the {role} certificate is not used: " + "; ".join(complaints))
         return self.store.keep(under_way, role, issued)
 
     async def _exchange(self, under_way: UnderWay, order: Order, kind: MessageType) -> tuple[CertRep, UpstreamView]:
         view = await self._upstream.current()
         # The CA that will issue when the certificates are needed (CERT-35).
         asked = self._ahead(view).current
-        signer = self._signer(under_way, order)
+        signer = await self._signer(under_way, order)
         challenge = order.csr.challenge_password
         password = challenge.encode() if challenge else None
         content = order.csr.der
@@ -205,13 +223,14 @@ class Acquisition:
         newest = self.store.newest()
         return view.ahead(newest.ends if newest is not None else None)
 
-    def _signer(self, under_way: UnderWay, order: Order) -> Identity:
+    async def _signer(self, under_way: UnderWay, order: Order) -> Identity:
         """What signs: the certificate that is renewed, or the request's own key (RFC 8894, 2.3)."""
         if under_way.signed_by is None:
-            return Identity(self_signed(order.key, order.csr.subject.der, self._now()), order.key)
+            key, subject = order.key, order.csr.subject.der
+            return Identity(await self._hands.use((key,), self_signed, key, subject, self._now()), key)
         renewed = self.store.generation(under_way.signed_by)
         if renewed is None:
-            raise self._given_up(under_way, f"generation {under_way.signed_by}, which was to be renewed, is gone")
+            raise await self._given_up(under_way, f"generation {under_way.signed_by}, which was to be renewed, is gone")
         return renewed.generation.signing
 
     def _complaints(self, role: str, order: Order, issued: Certificate, view: UpstreamView) -> list[str]:
@@ -241,8 +260,8 @@ class Acquisition:
             )
         return installed
 
-    def _given_up(self, under_way: UnderWay, reason: str) -> NotAcquired:
-        self.store.discard(under_way)
+    async def _given_up(self, under_way: UnderWay, reason: str) -> NotAcquired:
+        await self._slowly(self.store.discard, under_way)
         return NotAcquired(reason)
 
 

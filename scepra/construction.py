@@ -241,7 +241,7 @@ def _identities(
                 identities[name] = FixedIdentities(Keyring([read]))
             continue
         if ra.directory not in kept:
-            make = partial(Generations, now=ground.now, reactor=ground.reactor, slowly=ground.slowly)
+            make = partial(Generations, now=ground.now, reactor=ground.reactor, slowly=ground.slowly, tokens=tokens)
             found = known.get(ra.directory)
             if found is None or found.settings != ra:
                 found = read_noting(make, ra, problems)

@@ -16,6 +16,7 @@ from scepra.errors import ConfigError
 from scepra.generation import Arrangement, Installed, Terms, arrange
 from scepra.keys.certificate import wrong
 from scepra.keys.directory import EMPTY, GenerationStore
+from scepra.keys.token import Tokens
 from scepra.recurring import Shared
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Generation, Identities, Keyring
@@ -42,6 +43,7 @@ class Generations(Shared[bool]):
         now: UTC.
         reactor: the clock that nobody sets.
         slowly: calls a function where it may take its time.
+        tokens: where keys may be that are not in files.
 
     Raises:
         ConfigError: there is no generation, or one cannot be read.
@@ -53,10 +55,11 @@ class Generations(Shared[bool]):
         now: Callable[[], datetime],
         reactor: IReactorTime,
         slowly: Callable[..., Awaitable[Any]],
+        tokens: Tokens,
     ) -> None:
         super().__init__(reactor, f"looking at {settings.directory}", EVERY)
         self.settings: GenerationDirectory = settings
-        self.store = GenerationStore(settings.directory)
+        self.store = GenerationStore(settings.directory, tokens)
         self._terms = terms_of(settings)
         self._now = now
         self._slowly = slowly

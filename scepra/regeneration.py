@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from scepra.acquisition import Acquisition, NotAcquired, Waiting
 from scepra.config.model import GenerationDirectory
-from scepra.errors import ConfigError, UpstreamError
+from scepra.errors import ConfigError, KeyUnavailable, UpstreamError
 from scepra.generation import Installed
 from scepra.generations import Generations
 from scepra.keys.directory import Busy, DirectoryLead
@@ -103,7 +103,7 @@ class Regeneration(Recurring):
                 outcome = await self._acquisition.advance()
         except Busy:
             return
-        except (NotAcquired, UpstreamError, ConfigError) as error:
+        except (NotAcquired, UpstreamError, ConfigError, KeyUnavailable) as error:
             log.error(
                 "{path}: no new certificates: {error}; generation {number} ends on {end}",
                 path=path,

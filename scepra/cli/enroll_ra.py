@@ -14,10 +14,11 @@ from scepra.cli.store import config_option, json_option
 from scepra.cli.table import to_json
 from scepra.config.load import load
 from scepra.config.model import Config, GenerationDirectory
-from scepra.errors import ConfigError, ScepError, StoreError, UpstreamError
+from scepra.errors import ConfigError, KeyUnavailable, ScepError, StoreError, UpstreamError
 from scepra.generation import Installed
 from scepra.keys.certificate import read_certificates
 from scepra.keys.directory import Busy, GenerationStore, UnderWay
+from scepra.keys.token import Tokens
 from scepra.scep.certificate import Certificate
 from scepra.scep.cms import parse_ca_certificates
 
@@ -48,7 +49,8 @@ def enroll_ra(file: Path, profile: str, csr_only: bool, renew: bool, wait: float
     answer, with 2 if the command line or the configuration is wrong, with 3 while the CA holds them back.
     """
     config, settings = _settings(file, profile)
-    store = GenerationStore(settings.directory)
+    tokens = Tokens(config.tokens)
+    store = GenerationStore(settings.directory, tokens)
 
     async def work(acquisition: Acquisition, reactor: Any) -> UnderWay | Installed | Waiting | None:
         installed = store.installed()
@@ -62,7 +64,7 @@ def enroll_ra(file: Path, profile: str, csr_only: bool, renew: bool, wait: float
         _say(as_json, f"asking upstream {config.profiles[profile].certifier} for {' and '.join(under_way.orders)}")
         return await _until_whole(acquisition, reactor, wait or 0.0, as_json)
 
-    outcome = _run(config, profile, store, work)
+    outcome = _run(config, profile, store, tokens, work)
     _tell(outcome, store, as_json, f"scepra install --config {file} --profile {profile} CERTIFICATE...")
 
 
@@ -80,13 +82,14 @@ def install(file: Path, profile: str, certificates: tuple[Path, ...], as_json: b
     wrong, with 3 while one is missing.
     """
     config, settings = _settings(file, profile)
-    store = GenerationStore(settings.directory)
+    tokens = Tokens(config.tokens)
+    store = GenerationStore(settings.directory, tokens)
     found = [item for path in certificates for item in _read(path)]
 
     async def work(acquisition: Acquisition, reactor: Any) -> Installed | Waiting:
         return await acquisition.install(found)
 
-    _tell(_run(config, profile, store, work), store, as_json, "")
+    _tell(_run(config, profile, store, tokens, work), store, as_json, "")
 
 
 async def _until_whole(acquisition: Acquisition, reactor: Any, wait: float, as_json: bool) -> Installed | Waiting:
@@ -123,6 +126,7 @@ def _run(
     config: Config,
     profile: str,
     store: GenerationStore,
+    tokens: Tokens,
     work: Callable[[Acquisition, Any], Coroutine[Any, Any, Any]],
 ) -> Any:
     """What *work* comes to, by a reactor that runs for that long.
@@ -151,12 +155,15 @@ def _run(
         try:
             with store.changing():
                 outcomes.append(await work(acquisition, reactor))
+        except KeyUnavailable as error:
+            outcomes.append(click.ClickException(f"profiles.{profile}.ra: {error}"))
         except (NotAcquired, Busy, UpstreamError, StoreError, ConfigError, OSError) as error:
             outcomes.append(click.ClickException(str(error)))
 
     # How react ends.
     with suppress(SystemExit):
         react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+    tokens.leave()
     if isinstance(outcomes[0], click.ClickException):
         raise outcomes[0]
     return outcomes[0]

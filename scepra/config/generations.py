@@ -29,6 +29,10 @@ def check_generations(path: Path, profile: Profile, sections: Sections) -> Itera
     if upstream is not None and upstream.authorisation == "challenge" and ra.challenge is None:
         sentence = "the CA asks for a challenge: without challenge-file, certificates are put in by hand"
         yield Finding(path, sentence, "warning")
+    for key, made in (("key", ra.key), ("signing-key", ra.signing_key), ("encryption-key", ra.encryption_key)):
+        if made is not None and made.token is not None and made.token not in sections.token_names:
+            sentence = "no token has this name" + suggestion(made.token, sections.token_names)
+            yield Finding((*path, key, "token"), sentence)
     if ra.settle >= ra.renew:
         yield Finding((*path, "settle"), "not shorter than renew: a generation could end before the next is served")
     if ra.overlap < ra.settle:

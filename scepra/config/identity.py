@@ -98,9 +98,13 @@ def _distinguished(text: str) -> str:
 
 
 class NewKeys(Section):
-    """The keys that the RA makes for itself."""
+    """How the RA makes a key for itself."""
 
     bits: Literal[2048, 3072, 4096] = Field(default=2048, description="The length of each RSA key, in bits.")
+    token: Label | None = Field(
+        default=None,
+        description="The token in which keys are made, one of those under tokens; without it, they are files.",
+    )
 
 
 class GenerationDirectory(Section):
@@ -115,7 +119,13 @@ class GenerationDirectory(Section):
         default="split",
         description="Whether one certificate signs and another is encrypted to, or one does both (SEC-03).",
     )
-    key: NewKeys = Field(default_factory=NewKeys, description="The keys that are made.")
+    key: NewKeys = Field(default_factory=NewKeys, description="How each key is made, and where.")
+    signing_key: NewKeys | None = Field(
+        default=None, description="How the key that signs is made, if not as key says; with split only."
+    )
+    encryption_key: NewKeys | None = Field(
+        default=None, description="How the key that requests are encrypted to is made, if not as key says."
+    )
     challenge: SecretFile | None = Field(
         default=None,
         alias="challenge-file",
@@ -140,10 +150,23 @@ class GenerationDirectory(Section):
         description="How long after its installation a generation is not served yet, so that every process knows it.",
     )
 
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.keys == "dual" and (self.signing_key or self.encryption_key):
+            raise ValueError("with dual there is one key: expected key in place of signing-key and encryption-key")
+        return self
+
     @property
     def subject_der(self) -> bytes:
         """The name, encoded."""
         return x509.Name.from_rfc4514_string(self.subject).public_bytes()
+
+    @property
+    def new_keys(self) -> Mapping[str, NewKeys]:
+        """How the key of each certificate is made, by what the certificate is called."""
+        if self.keys == "dual":
+            return {"dual": self.key}
+        return {"signing": self.signing_key or self.key, "encryption": self.encryption_key or self.key}
 
 
 def _kind(data: Any) -> str:

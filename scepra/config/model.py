@@ -26,7 +26,7 @@ from scepra.config.challenge import (
     StaticChallenge,
     singles,
 )
-from scepra.config.identity import DualIdentity, GenerationDirectory, IdentityFiles, KeyFile, SplitIdentity
+from scepra.config.identity import DualIdentity, GenerationDirectory, IdentityFiles, KeyFile, NewKeys, SplitIdentity
 from scepra.config.legacy import Legacy
 from scepra.config.pin import Fingerprint
 from scepra.config.profile import CACertificates, OfferedCapabilities, OnBehalf, Profile, Renewal, Reply, UpstreamRoute
@@ -168,6 +168,7 @@ __all__ = [
     "Listen",
     "MintedChallenge",
     "NdesChallenge",
+    "NewKeys",
     "NoChallenge",
     "OfferedCapabilities",
     "OnBehalf",

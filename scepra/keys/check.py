@@ -127,7 +127,7 @@ def _generation(
     findings: list[Finding],
 ) -> Generation | None:
     if isinstance(ra, GenerationDirectory):
-        return _newest((*path, "directory"), ra, now, findings)
+        return _newest((*path, "directory"), ra, tokens, now, findings)
     if isinstance(ra, DualIdentity):
         both = _identity(path, ra, tokens, findings)
         return None if both is None else Generation(both, both)
@@ -136,10 +136,12 @@ def _generation(
     return None if signing is None or encryption is None else Generation(signing, encryption)
 
 
-def _newest(path: Path, ra: GenerationDirectory, now: datetime, findings: list[Finding]) -> Generation | None:
+def _newest(
+    path: Path, ra: GenerationDirectory, tokens: Tokens, now: datetime, findings: list[Finding]
+) -> Generation | None:
     """The generation of a directory that is served."""
     try:
-        installed = GenerationStore(ra.directory).installed()
+        installed = GenerationStore(ra.directory, tokens).installed()
     except ConfigError as error:
         findings += (Finding(path, f"{problem.file} {problem.sentence}") for problem in error.problems)
         return None

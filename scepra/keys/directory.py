@@ -10,6 +10,10 @@
 
 A generation becomes one by a single rename, when everything in it is on the disk: whatever ends the program, a reader
 finds the old state or the new one (CP15). A name that begins with a dot is scratch, and nobody's.
+
+A key may be in a token: its file then says which one that is. It is written before the key is made, so that whatever
+was made can be found, and destroyed there when it is given up. What was a generation once is never taken away here,
+neither its files nor its keys.
 """
 
 from __future__ import annotations
@@ -18,7 +22,6 @@ import fcntl
 import json
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,64 +30,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from twisted.logger import Logger
+
 from scepra.config.model import IdentityFiles, KeyFile
 from scepra.config.private import NotPrivate, read_private
-from scepra.errors import ScepError
+from scepra.config.token import KeyInToken
+from scepra.errors import ConfigError, KeyUnavailable, ScepError
 from scepra.generation import Installed
 from scepra.keys.certificate import pem, wrong
-from scepra.keys.identity import read_identity
-from scepra.keys.private import read_key
+from scepra.keys.disk import Disk
+from scepra.keys.identity import NONE, read_identity, token_of
+from scepra.keys.private import read_key, resolve
+from scepra.keys.reference import write_reference
+from scepra.keys.token import TokenKey, Tokens
 from scepra.scep.certificate import Certificate
 from scepra.scep.csr import CertificationRequest
-from scepra.scep.identity import Generation, Identity, SoftwareKey
+from scepra.scep.identity import Generation, Identity, RAKey
 
-ROLES = {"split": ("signing", "encryption"), "dual": ("dual",)}
-"""The names of a generation's certificates, by the setting ``keys``."""
 EMPTY = "holds no generation yet"
 MAXIMUM = 64 * 1024
 _INSTALLED, _REQUEST = "generation.json", "request.json"
 _LOCK, _LEAD = ".lock", ".lead"
+log = Logger()
 
 
 class Busy(Exception):
     """Somebody else changes the directory now."""
-
-
-class Disk:
-    """What is done to files, each step lasting when it returns."""
-
-    def write(self, path: Path, content: bytes) -> None:
-        """Write a file, whole or not at all, that nobody else may read."""
-        scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        self.rename(scratch, path)
-
-    def make(self, path: Path) -> None:
-        """Make a directory that nobody else may enter."""
-        path.mkdir(mode=0o700)
-        self.sync(path.parent)
-
-    def rename(self, old: Path, new: Path) -> None:
-        """Rename within a directory."""
-        old.rename(new)
-        self.sync(new.parent)
-
-    def remove(self, path: Path) -> None:
-        """Remove a directory and what is in it."""
-        shutil.rmtree(path)
-        self.sync(path.parent)
-
-    def sync(self, directory: Path) -> None:
-        """Have the names in a directory on the disk."""
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +73,16 @@ class Order:
     transaction: str
     state: str
     csr: CertificationRequest
-    key: SoftwareKey
+    key: RAKey
     certificate: Certificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A generation that is nothing yet, but the number that it will have and a place for its keys."""
+
+    number: int
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +145,13 @@ class GenerationStore:
 
     Args:
         path: the directory; it may be missing as long as nothing has been begun.
+        tokens: where keys may be that are not in files.
         disk: changes files.
     """
 
-    def __init__(self, path: Path, disk: Disk | None = None) -> None:
+    def __init__(self, path: Path, tokens: Tokens = NONE, disk: Disk | None = None) -> None:
         self.path = path
+        self._tokens = tokens
         self._disk = disk or Disk()
 
     # Reading
@@ -178,11 +159,13 @@ class GenerationStore:
     def installed(self, known: Iterable[Installed] = ()) -> tuple[Installed, ...]:
         """Every generation, the oldest first; those that are *known* are not read again, for they never change.
 
+        Keys in tokens are looked for, which takes its time; nothing else that reads touches a token.
+
         Raises:
             ConfigError: one cannot be read or believed, or the directory is open to others.
         """
         before = {each.number: each for each in known}
-        return tuple(before.get(number) or self._generation(number) for number in self._numbers(""))
+        return tuple(before.get(number) or self._generation(number, find=True) for number in self._numbers(""))
 
     def under_way(self) -> UnderWay | None:
         """The generation that is not whole yet.
@@ -236,17 +219,18 @@ class GenerationStore:
         numbers = self._numbers("")
         return self._generation(numbers[-1]) if numbers else None
 
-    def _generation(self, number: int) -> Installed:
+    def _generation(self, number: int, *, find: bool = False) -> Installed:
         directory = self.path / f"{number:04}"
         installed = self._moment(directory / _INSTALLED, "installed")
-        roles = ROLES["dual" if (directory / "dual.crt").exists() else "split"]
-        read = [self._identity(directory, role) for role in roles]
+        roles = ("dual",) if (directory / "dual.crt").exists() else ("signing", "encryption")
+        read = [self._identity(directory, role, find) for role in roles]
         return Installed(number, Generation(read[0], read[-1]), installed)
 
-    def _identity(self, directory: Path, role: str) -> Identity:
-        """A certificate and its key. Where keys live elsewhere than in files, this is where that is told apart."""
+    def _identity(self, directory: Path, role: str, find: bool) -> Identity:
+        """A certificate and its key."""
         key = KeyFile(file=directory / f"{role}.key")
-        return read_identity(IdentityFiles(certificate=directory / f"{role}.crt", key=key))
+        files = IdentityFiles(certificate=directory / f"{role}.crt", key=key)
+        return read_identity(files, self._tokens, find=find)
 
     def _under_way(self, number: int) -> UnderWay:
         directory = self.path / f"{number:04}.new"
@@ -260,15 +244,20 @@ class GenerationStore:
             raise wrong(file, "is not what this program has written") from None
 
     def _order(self, directory: Path, role: str, data: Mapping[str, Any]) -> Order:
-        key = read_key(KeyFile(file=directory / f"{role}.key")).key
         try:
             csr = CertificationRequest.parse(read_private(directory / f"{role}.csr", MAXIMUM))
         except (NotPrivate, ScepError) as error:
             raise wrong(directory / f"{role}.csr", f"cannot be used: {error}") from None
+        file = directory / f"{role}.key"
+        found = resolve(KeyFile(file=file))
+        key: RAKey
+        if isinstance(found, KeyInToken):
+            key = TokenKey(token_of(found, str(file), self._tokens), found, csr.public_key)
+        else:
+            key = read_key(found).key
         certificate = None
         if (directory / f"{role}.crt").exists():
-            files = IdentityFiles(certificate=directory / f"{role}.crt", key=KeyFile(file=directory / f"{role}.key"))
-            certificate = read_identity(files).certificate
+            certificate = self._identity(directory, role, find=False).certificate
         return Order(data["transaction"], data["state"], csr, key, certificate)
 
     def _moment(self, file: Path, key: str) -> datetime:
@@ -312,37 +301,55 @@ class GenerationStore:
         finally:
             os.close(descriptor)
 
-    def begin(
-        self,
-        keys: Mapping[str, bytes],
-        requests: Mapping[str, bytes],
-        now: datetime,
-        *,
-        by_hand: bool,
-        signed_by: int | None,
-    ) -> UnderWay:
-        """Begin the next generation.
-
-        Args:
-            keys: by role, in PEM.
-            requests: by role, in DER.
-        """
+    def draft(self) -> Draft:
+        """A place for the keys of the next generation. It may take its time: what was left is cleared away."""
         for name in os.listdir(self.path):
-            # Nobody else changes anything now: this was left by somebody who was cut off.
+            # Nobody else changes anything now: this was left by somebody who was cut off, or had no token at hand.
             if name.startswith(".") and name not in (_LOCK, _LEAD):
-                self._disk.remove(self.path / name)
+                self._clear(self.path / name)
         number = max((0, *self._numbers(""), *self._numbers(".new"))) + 1
         scratch = self.path / f".{number:04}.{secrets.token_hex(4)}"
         self._disk.make(scratch)
-        for role, key in keys.items():
-            self._disk.write(scratch / f"{role}.key", key)
-            self._disk.write(scratch / f"{role}.csr", requests[role])
-            self._disk.write(scratch / f"{role}.csr.pem", pem("CERTIFICATE REQUEST", requests[role]))
-        orders = {role: {"transaction": secrets.token_hex(16).upper(), "state": "new"} for role in keys}
+        return Draft(number, scratch)
+
+    def add_key(self, draft: Draft, role: str, key: bytes) -> None:
+        """Put in a key, in PEM."""
+        self._disk.write(draft.path / f"{role}.key", key)
+
+    def make_key(self, draft: Draft, role: str, token: str, bits: int) -> TokenKey:
+        """Make a key in a token, and put in which one it is; it takes its time.
+
+        Raises:
+            KeyUnavailable: it could not be made.
+            ConfigError: the configuration has no such token.
+        """
+        found = self._tokens.get(token)
+        if found is None:
+            raise wrong(self.path, f"is to have a key in the token {token}, which the configuration has not")
+        reference = found.new_reference(f"{self.path.name} {draft.number:04} {role}")
+        self._disk.write(draft.path / f"{role}.key", write_reference(reference))
+        return found.make(reference, bits)
+
+    def begin(
+        self, draft: Draft, requests: Mapping[str, bytes], now: datetime, *, by_hand: bool, signed_by: int | None
+    ) -> UnderWay:
+        """Begin a generation whose keys are there.
+
+        Args:
+            requests: by role, in DER.
+        """
+        for role, request in requests.items():
+            self._disk.write(draft.path / f"{role}.csr", request)
+            self._disk.write(draft.path / f"{role}.csr.pem", pem("CERTIFICATE REQUEST", request))
+        orders = {role: {"transaction": secrets.token_hex(16).upper(), "state": "new"} for role in requests}
         data = {"begun": now.isoformat(), "by-hand": by_hand, "signed-by": signed_by, "orders": orders}
-        self._disk.write(scratch / _REQUEST, _encode(data))
-        self._disk.rename(scratch, self.path / f"{number:04}.new")
-        return self._under_way(number)
+        self._disk.write(draft.path / _REQUEST, _encode(data))
+        self._disk.rename(draft.path, self.path / f"{draft.number:04}.new")
+        return self._under_way(draft.number)
+
+    def drop(self, draft: Draft) -> None:
+        """Make nothing of it, keys and all; it may take its time."""
+        self._clear(draft.path)
 
     def note(self, under_way: UnderWay, role: str, state: str) -> UnderWay:
         """Note how far a request has come."""
@@ -369,10 +376,22 @@ class GenerationStore:
         return self._generation(under_way.number)
 
     def discard(self, under_way: UnderWay) -> None:
-        """Give it up, keys and all."""
+        """Give it up, keys and all; it may take its time."""
         scratch = self.path / f".{under_way.name}"
         self._disk.rename(self.path / under_way.name, scratch)
-        self._disk.remove(scratch)
+        self._clear(scratch)
+
+    def _clear(self, scratch: Path) -> None:
+        """Take away scratch, and destroy the keys in tokens that it names; while one cannot be, the scratch stays."""
+        try:
+            for file in sorted(scratch.glob("*.key")):
+                found = resolve(KeyFile(file=file))
+                if isinstance(found, KeyInToken):
+                    token_of(found, str(file), self._tokens).destroy(found)
+        except (KeyUnavailable, ConfigError) as error:
+            log.warn("a key that was given up is not destroyed yet: {error}", error=str(error))
+        else:
+            self._disk.remove(scratch)
 
     def _rewrite(
         self, under_way: UnderWay, *, by_hand: bool | None = None, orders: Mapping[str, str] | None = None

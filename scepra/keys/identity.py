@@ -9,7 +9,7 @@ from scepra.config.token import KeyInToken
 from scepra.errors import ConfigError, KeyUnavailable, Problem
 from scepra.keys.certificate import read_certificates, wrong
 from scepra.keys.private import read_key, resolve
-from scepra.keys.token import TokenKey, Tokens
+from scepra.keys.token import Token, TokenKey, Tokens
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Generation, Identity
 
@@ -17,17 +17,21 @@ log = Logger()
 NONE = Tokens()
 
 
-def read_identity(files: IdentityFiles, tokens: Tokens = NONE) -> Identity:
+def read_identity(files: IdentityFiles, tokens: Tokens = NONE, *, find: bool = True) -> Identity:
     """Read a key, or find it in its token, and the certificate for it.
 
     A certificate file may hold others as well, a chain for instance: the one for the key is taken.
+
+    Args:
+        find: whether a key in a token is looked for there, which takes its time. If not, its certificate is believed
+            until it is used.
 
     Raises:
         ConfigError: a file is unusable, a token has no such key, or no certificate is for the key.
     """
     key = resolve(files.key)
     if isinstance(key, KeyInToken):
-        return _in_token(files, key, tokens)
+        return _in_token(files, key, tokens, find)
     content = read_key(key)
     found = read_certificates(files.certificate) if files.certificate else content.certificates
     for certificate in found:
@@ -36,14 +40,29 @@ def read_identity(files: IdentityFiles, tokens: Tokens = NONE) -> Identity:
     raise _unfit(found, files)
 
 
-def _in_token(files: IdentityFiles, reference: KeyInToken, tokens: Tokens) -> Identity:
-    """As :func:`read_identity`; where the token is away but may come back, its certificate is believed meanwhile."""
-    found = read_certificates(files.certificate) if files.certificate else ()
+def token_of(reference: KeyInToken, place: str, tokens: Tokens) -> Token:
+    """The token that a key is in.
+
+    Args:
+        place: what names it, for people.
+
+    Raises:
+        ConfigError: the configuration has no such token.
+    """
     token = tokens.get(reference.token)
     if token is None:
         sentence = f"names the token {reference.token}, which the configuration has not"
-        raise ConfigError((Problem(files.key.place, 0, 0, "", sentence),))
+        raise ConfigError((Problem(place, 0, 0, "", sentence),))
+    return token
+
+
+def _in_token(files: IdentityFiles, reference: KeyInToken, tokens: Tokens, find: bool) -> Identity:
+    """As :func:`read_identity`; where the token is away but may come back, its certificate is believed meanwhile."""
+    found = read_certificates(files.certificate) if files.certificate else ()
+    token = token_of(reference, files.key.place, tokens)
     certificates = [each for each in found if not each.is_ca]
+    if certificates and not find:
+        return Identity(certificates[0], TokenKey(token, reference, certificates[0].public_key))
     problem: KeyUnavailable | None = None
     for certificate in certificates:
         key = TokenKey(token, reference, certificate.public_key)
@@ -56,8 +75,10 @@ def _in_token(files: IdentityFiles, reference: KeyInToken, tokens: Tokens) -> Id
     if problem is None:
         raise _unfit(found, files)
     if problem.lasting or not tokens.patient:
-        raise ConfigError((Problem(files.key.place, 0, 0, "", problem.reason),))
-    log.error("{error}: starting without it", error=str(problem))
+        named = isinstance(files.key, KeyInToken)
+        sentence = problem.reason if named else f"names a key in token {token.name}, which {problem.reason}"
+        raise ConfigError((Problem(files.key.place, 0, 0, "", sentence),))
+    log.error("{error}: going on without it", error=str(problem))
     return Identity(certificates[0], TokenKey(token, reference, certificates[0].public_key))
 
 

@@ -7,8 +7,9 @@ fork nothing of it can be used, so a process that was started with exec opens wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,6 +39,7 @@ class Module:
         self.path = path
         self.sessions: dict[Where, Session] = {}
         self._users = 0
+        self._longer = 0.0
         self._work: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -57,6 +59,17 @@ class Module:
         if last and self._thread is not None:
             self.call(patience, self._finish)
 
+    @contextmanager
+    def busy(self, seconds: float) -> Iterator[None]:
+        """Something is called that takes up to so many seconds: whatever is called meanwhile waits that much longer."""
+        with self._lock:
+            self._longer += seconds
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._longer -= seconds
+
     def call(self, timeout: float, function: Callable[..., T], *arguments: Any) -> T:
         """The result of a function, called on the module's thread.
 
@@ -72,6 +85,7 @@ class Module:
                 # Nobody waits for it when the process ends: it may be held up in the module for good.
                 self._thread = threading.Thread(target=self._run, name=f"pkcs11 {self.path.name}", daemon=True)
                 self._thread.start()
+            timeout += self._longer
         self._work.put((future, function, arguments))
         try:
             return future.result(timeout)

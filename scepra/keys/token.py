@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 CONTROL = 10.0
 """After how many seconds a decryption whose outcome is known goes before the next that is wanted."""
 MAKING = 120.0
-"""How long a token may take to make a key, in seconds."""
+"""How much longer than other operations a token may take to make a key, in seconds; they wait for it meanwhile."""
 _V15 = padding.PKCS1v15()
 _WRONG_PIN = ("PinIncorrect", "PinInvalid", "PinLenRange", "PinExpired", "PinLocked", "UserPinNotInitialized")
 # What speaks of the session or the device. Some devices say it of a ciphertext too, so it is not believed unseen.
@@ -46,6 +46,7 @@ _GONE = (
     *("OperationActive", "OperationNotInitialized", "SessionClosed", "SessionCount", "SessionHandleInvalid"),
     *("SlotIDInvalid", "TokenNotPresent", "TokenNotRecognised", "UserNotLoggedIn"),
 )
+_AWAY = ("NoSuchToken", "SlotIDInvalid", "TokenNotPresent", "TokenNotRecognised")
 log = Logger()
 T = TypeVar("T")
 
@@ -90,7 +91,7 @@ class Token:
         with self._lock:
             return KeyUnavailable(self.name, self._reason) if self._breaker.remaining > 0 else None
 
-    def call(self, function: Callable[..., T], *arguments: Any, timeout: float | None = None) -> T:
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """The result of ``function(session, *arguments)`` on the module's thread, in a session that is logged in.
 
         Raises:
@@ -99,7 +100,7 @@ class Token:
         with self._lock:
             if not self._breaker.admits():
                 raise KeyUnavailable(self.name, self._reason)
-        longest = timeout or self._settings.timeout
+        longest = self._settings.timeout
         try:
             result: T = self._module.call(longest, self._attempt, function, arguments)
         except TimeoutError:
@@ -121,15 +122,30 @@ class Token:
         except Exception as error:
             log.warn("token {name} was not left in good order: {error}", name=self.name, error=type(error).__name__)
 
-    def make(self, label: str, bits: int = 2048) -> TokenKey:
-        """Make an RSA key that never leaves the token.
+    def make(self, reference: KeyInToken, bits: int = 2048) -> TokenKey:
+        """Make an RSA key that never leaves the token. It may take :data:`MAKING` seconds more than anything else.
+
+        Args:
+            reference: what will tell it, label and id: see :meth:`new_reference`.
 
         Raises:
             KeyUnavailable: it could not be made.
         """
-        identifier = os.urandom(8)
-        public = self.call(self._make, label, bits, identifier, timeout=MAKING)
-        return TokenKey(self, KeyInToken(token=self.name, label=label, id=identifier.hex()), public)
+        with self._module.busy(MAKING):
+            public = self.call(self._make, reference, bits)
+        return TokenKey(self, reference, public)
+
+    def new_reference(self, label: str) -> KeyInToken:
+        """What tells a key that is not there yet: a label for people, and an id that no other key has."""
+        return KeyInToken(token=self.name, label=label, id=os.urandom(8).hex())
+
+    def destroy(self, reference: KeyInToken) -> None:
+        """Destroy a key that :meth:`make` made, if it is there.
+
+        Raises:
+            KeyUnavailable: it cannot be done now.
+        """
+        self.call(self._destroy, reference)
 
     def _failed(self, error: KeyUnavailable) -> None:
         with self._lock:
@@ -157,7 +173,9 @@ class Token:
             raise
         except PKCS11Error as error:
             self._drop()
-            raise KeyUnavailable(self.name, f"failed ({type(error).__name__})") from error
+            name = type(error).__name__
+            what = "is not there" if name in _AWAY else "failed"
+            raise KeyUnavailable(self.name, f"{what} ({name})") from error
 
     def _session(self) -> Session:
         """The session, opened and logged in if there is none."""
@@ -222,7 +240,7 @@ class Token:
             except PKCS11Error as error:
                 log.debug("a session could not be closed: {error}", error=type(error).__name__)
 
-    def _make(self, session: Session, label: str, bits: int, identifier: bytes) -> PublicKeyInfo:
+    def _make(self, session: Session, reference: KeyInToken, bits: int) -> PublicKeyInfo:
         from pkcs11 import Attribute, KeyType, MechanismFlag
 
         # The login is the process's: another session has it too.
@@ -230,8 +248,8 @@ class Token:
             public, _ = writing.generate_keypair(
                 KeyType.RSA,
                 bits,
-                id=identifier,
-                label=label,
+                id=_id(reference),
+                label=reference.label,
                 store=True,
                 capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY | MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT,
                 private_template={
@@ -243,6 +261,25 @@ class Token:
             numbers = [int.from_bytes(public[each]) for each in (Attribute.PUBLIC_EXPONENT, Attribute.MODULUS)]
         key = rsa.RSAPublicNumbers(*numbers).public_key()
         return PublicKeyInfo.parse(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+    def _destroy(self, session: Session, reference: KeyInToken) -> None:
+        if not self._destroyed(session, reference):
+            # A session may outlive its token, and see nothing: only a new one is believed in that.
+            self._drop()
+            self._destroyed(self._session(), reference)
+
+    def _destroyed(self, session: Session, reference: KeyInToken) -> bool:
+        from pkcs11 import Attribute
+
+        with session.token.open(rw=True) as writing:
+            halves = list(writing.get_objects({Attribute.LABEL: reference.label, Attribute.ID: _id(reference)}))
+            for each in halves:
+                each.destroy()
+        return bool(halves)
+
+
+def _id(reference: KeyInToken) -> bytes:
+    return bytes.fromhex(reference.id or "")
 
 
 class TokenKey:
@@ -321,7 +358,7 @@ class TokenKey:
         if self.reference.label is not None:
             wanted[Attribute.LABEL] = self.reference.label
         if self.reference.id is not None:
-            wanted[Attribute.ID] = bytes.fromhex(self.reference.id)
+            wanted[Attribute.ID] = _id(self.reference)
         keys: list[Any] = list(session.get_objects(wanted))
         if len(keys) != 1:
             number = "no private key" if not keys else f"{len(keys)} private keys"

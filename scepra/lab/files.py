@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepra.errors import ConfigError, Malformed, Problem
 from scepra.keys.certificate import pem
-from scepra.keys.directory import Disk
+from scepra.keys.disk import Disk
 from scepra.lab.key import PrivateKey, read_key, write_key
 from scepra.scep.certificate import Certificate
 from scepra.scep.identity import Identity, SoftwareKey

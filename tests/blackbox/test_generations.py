@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +15,10 @@ from tests.blackbox.procedure import START
 from tests.rig.blackbox.invariant import OWN
 from tests.rig.blackbox.rig import Rig
 from tests.rig.house import PROFILE
+from tests.rig.softhsm import new_token
 
 TOTAL, CLIENTS = 1000, 6
-RENEWED: dict[str, Any] = {
-    "profiles": {
-        "renewed": {
-            **PROFILE,
-            "paths": ["/renewed"],
-            "ra": {"directory": "own", "subject": f"CN={OWN}", "settle": "2s", "overlap": "1h"},
-        }
-    }
-}
+RA = {"directory": "own", "subject": f"CN={OWN}", "settle": "2s", "overlap": "1h"}
 
 pytestmark = pytest.mark.slow
 
@@ -41,12 +35,16 @@ def command(rig: Rig, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("keys", [{}, {"key": {"token": "hsm"}}], ids=["files", "token"])
 @pytest.mark.proves("FT-50", "RA-31")
-def test_a_thousand_enrolments_through_a_change(rigs: Callable[..., Rig]) -> None:
+def test_a_thousand_enrolments_through_a_change(rigs: Callable[..., Rig], tmp_path: Path, keys: dict[str, Any]) -> None:
     """Two workers serve a thousand enrolments, and the RA gets new certificates meanwhile: none fails, whether a client
-    asks for the RA's certificates every time or keeps those that it was given first.
+    asks for the RA's certificates every time or keeps those that it was given first; also where its keys are made in a
+    token.
     """
-    rig = rigs(workers=2, extra=RENEWED, start=False)
+    tokens = {"hsm": new_token().settings(tmp_path / "pin", timeout="20s")} if keys else {}
+    renewed = {"renewed": {**PROFILE, "paths": ["/renewed"], "ra": {**RA, **keys}}}
+    rig = rigs(workers=2, extra={"tokens": tokens, "profiles": renewed}, start=False)
     first = command(rig, "enroll-ra")
     assert first.returncode == 0, first.stderr
     rig.ra.start(START)

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +19,7 @@ from scepra.lab.files import write_pem
 from scepra.lab.state import LabState
 from scepra.scep.cms import degenerate
 from scepra.scep.csr import CertificationRequest
+from tests.rig.softhsm import SoftToken, new_token
 
 pytestmark = pytest.mark.slow
 
@@ -29,12 +31,25 @@ class Desk:
         self.directory = directory
         self.lab = LabState.load_or_create(directory)
         self.file = directory / "scepra.yaml"
-        self.file.write_text(
-            f"upstreams: {{ca: {{url: {json.dumps(url)}, ca-fingerprint: 'file:ca.crt'}}}}\n"
-            "profiles:\n  dev:\n    paths: /scep\n    upstream: ca\n"
-            "    ra: {directory: own, subject: CN=scepra RA}\n"
-            "    challenge: {type: static, file: challenge.txt}\n    policy: [{key: {rsa: {}}}]\n"
-        )
+        self.url = url
+        self.configure()
+
+    def configure(self, tokens: dict[str, Any] | None = None, **ra: Any) -> None:
+        """Write the configuration; *ra* are more keys of that section."""
+        data = {
+            "tokens": tokens or {},
+            "upstreams": {"ca": {"url": self.url, "ca-fingerprint": "file:ca.crt"}},
+            "profiles": {
+                "dev": {
+                    "paths": "/scep",
+                    "upstream": "ca",
+                    "ra": {"directory": "own", "subject": "CN=scepra RA", **ra},
+                    "challenge": {"type": "static", "file": "challenge.txt"},
+                    "policy": [{"key": {"rsa": {}}}],
+                }
+            },
+        }
+        self.file.write_text(json.dumps(data))
 
     def run(self, *words: str, profile: str = "dev") -> subprocess.CompletedProcess[str]:
         """A command, in a process of its own: each has a reactor."""
@@ -110,6 +125,41 @@ def test_by_hand(desk: Desk) -> None:
     nothing = desk.run("install", str(desk.directory / "signing.crt"))
     assert nothing.returncode == 1
     assert "no request is under way" in nothing.stderr
+
+
+@pytest.fixture
+def soft() -> Iterator[SoftToken]:
+    """A token without keys."""
+    made = new_token()
+    yield made
+    made.remove()
+
+
+def test_in_a_token(desk: Desk, soft: SoftToken) -> None:
+    """Keys are made in the token that the configuration names, and found there when the configuration is checked and
+    when certificates are brought by hand. While the token is away that is said, at the key of the configuration."""
+    desk.configure({"hsm": soft.settings(desk.directory / "hsm.pin")}, **{"signing-key": {"token": "hsm"}})
+    soft.unplug()
+    away = desk.run("enroll-ra")
+    assert away.returncode == 1
+    assert away.stderr.endswith("Error: profiles.dev.ra: token hsm: is not there (NoSuchToken)\n")
+    soft.plug()
+    done = desk.run("enroll-ra")
+    assert done.returncode == 0, done.stderr
+    assert b"PRIVATE KEY" not in (desk.directory / "own" / "0001" / "signing.key").read_bytes()
+    checked = CliRunner().invoke(main, ["check-config", str(desk.file)])
+    assert checked.exit_code == 0, checked.output
+    written = json.loads(desk.run("enroll-ra", "--renew", "--csr-only", "--json").stdout)
+    requests = [CertificationRequest.parse(_der(Path(path))) for path in written["requests"].values()]
+    bag = degenerate([desk.lab.authority.issue(csr).der for csr in requests])
+    (desk.directory / "both.p7b").write_bytes(bag)
+    second = desk.run("install", str(desk.directory / "both.p7b"))
+    assert second.returncode == 0, second.stderr
+    soft.unplug()
+    gone = desk.run("enroll-ra", "--renew")
+    soft.plug()
+    assert gone.returncode == 1
+    assert "own/0001/signing.key: names a key in token hsm, which is not there (NoSuchToken)" in gone.stderr
 
 
 def test_mistakes(desk: Desk) -> None:

@@ -59,12 +59,26 @@ def test_names(tmp_path: Path, subject: str) -> None:
             "overlap: shorter than settle: a process that is late would still give out what opens nothing any more",
         ),
         ("upstream: cb", "upstream: no upstream has this name"),
+        ("key: {token: hsm}", "key.token: no token has this name"),
+        ("signing-key: {token: hsm}", "signing-key.token: no token has this name"),
+        ("encryption-key: {bits: 3072, token: hsm}", "encryption-key.token: no token has this name"),
     ],
 )
 def test_nonsense(tmp_path: Path, key: str, sentence: str) -> None:
     """Settings that do not go together are refused, and the place is named."""
     found = problems(tmp_path, ("directory: own", f"directory: own, {key}"))
     assert f"profiles.dev.ra.{sentence}" in found
+
+
+def test_where_keys_are_made(tmp_path: Path) -> None:
+    """Each key may be made otherwise than the other; one key for both purposes has no other."""
+    assert problems(tmp_path, ("directory: own", "directory: own, key: {bits: 3072}, signing-key: {bits: 4096}")) == []
+    ra = load(tmp_path / "scepra.yaml").profiles["dev"].ra
+    assert isinstance(ra, GenerationDirectory)
+    assert {role: made.bits for role, made in ra.new_keys.items()} == {"signing": 4096, "encryption": 3072}
+    (found,) = problems(tmp_path, ("directory: own", "directory: own, keys: dual, encryption-key: {bits: 4096}"))
+    said = "with dual there is one key: expected key in place of signing-key and encryption-key"
+    assert found == f"profiles.dev.ra: {said}"
 
 
 def test_a_challenge_that_is_missing(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from scepra.config.model import Config, GenerationDirectory
 from scepra.conversation import Conversation
 from scepra.generation import Installed
 from scepra.generations import Generations
-from scepra.keys.directory import Disk, GenerationStore
+from scepra.keys.directory import GenerationStore
+from scepra.keys.disk import Disk
 from scepra.keys.hands import Hands
+from scepra.keys.token import Tokens
 from scepra.lab import CertificationService
 from scepra.regeneration import Regeneration
 from scepra.upstream.client import Upstream
@@ -48,6 +50,7 @@ class Rig:
     ca: CertificationService
     upstream: Upstream
     day: Day
+    tokens: Tokens
 
     @property
     def settings(self) -> GenerationDirectory:
@@ -59,11 +62,11 @@ class Rig:
     @property
     def store(self) -> GenerationStore:
         """The directory."""
-        return GenerationStore(self.settings.directory)
+        return GenerationStore(self.settings.directory, self.tokens)
 
     def acquisition(self, disk: Disk | None = None) -> Acquisition:
         """What a process that has just started enrols with."""
-        store = GenerationStore(self.settings.directory, disk)
+        store = GenerationStore(self.settings.directory, self.tokens, disk)
         conversation = Conversation(self.config.upstreams["ca"], self.upstream, Hands(quickly))
         return Acquisition(self.settings, store, conversation, self.day.now, quickly)
 
@@ -81,25 +84,33 @@ class Rig:
 
     def generations(self) -> Generations:
         """The identities of a process that starts now."""
-        return Generations(self.settings, self.day.now, self.day, quickly)
+        return Generations(self.settings, self.day.now, self.day, quickly, self.tokens)
 
     def regeneration(self, generations: Generations) -> Regeneration:
         """What renews them."""
         return Regeneration(self.settings, generations, self.acquisition(), self.upstream, self.day.now, self.day)
 
 
-def rig(directory: Path, ra: dict[str, Any] | None = None, upstream: dict[str, Any] | None = None, **ca: Any) -> Rig:
+def rig(
+    directory: Path,
+    ra: dict[str, Any] | None = None,
+    upstream: dict[str, Any] | None = None,
+    tokens: dict[str, Any] | None = None,
+    **ca: Any,
+) -> Rig:
     """Build one.
 
     Args:
         directory: a lab's state.
         ra, upstream: keys that differ.
+        tokens: sections for tokens.
         ca: arguments of the CA's face.
     """
     state = lab_state(directory)
     day = Day()
     state.authority._clock = day.now
     data = {
+        "tokens": tokens or {},
         "upstreams": {"ca": {"url": "http://ca.example/scep", "ca-fingerprint": "file:ca.crt", **(upstream or {})}},
         "profiles": {"dev": {**PROFILE, "ra": {**RA, **(ra or {})}}},
     }
@@ -108,4 +119,4 @@ def rig(directory: Path, ra: dict[str, Any] | None = None, upstream: dict[str, A
     config = load(file)
     face = CertificationService(state.authority, **ca)
     known = Upstream("ca", config.upstreams["ca"], day, day.now, client=StubTreq(face))
-    return Rig(directory, config, face, known, day)
+    return Rig(directory, config, face, known, day, Tokens(config.tokens, day, patient=True))

@@ -15,7 +15,8 @@ import pytest
 from scepra.acquisition import NotAcquired, Waiting
 from scepra.errors import ConfigError, UpstreamError
 from scepra.generation import Installed
-from scepra.keys.directory import Busy, Disk
+from scepra.keys.directory import Busy
+from scepra.keys.disk import Disk
 from scepra.lab.authority import Authority
 from scepra.lab.behaviour import Fault, Forgery
 from scepra.scep.message import MessageType, PKIStatus

@@ -171,7 +171,7 @@ def test_keys_in_tokens(directory: Path, soft: SoftToken) -> None:
     assert found.endswith("ra.crt holds a certificate that is not for the key in token hsm")
     soft.unplug()
     (found,) = token_said(directory, soft)
-    assert found == "profiles.wifi.ra.key: error: token hsm failed (NoSuchToken)"
+    assert found == "profiles.wifi.ra.key: error: token hsm is not there (NoSuchToken)"
     soft.plug()
     (found,) = token_said(directory, soft, library="/nonexistent.so")
     assert found == "profiles.wifi.ra.key: error: token hsm has a module that cannot be loaded, /nonexistent.so"

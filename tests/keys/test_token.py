@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -240,13 +241,13 @@ def test_a_key_that_is_exchanged_is_not_used(tokens: Tokens, clock: Clock) -> No
         found(tokens, SoftwareKey(key("other"))).sign(b"data", Digest.SHA256)
 
 
-def test_a_key_is_made_in_the_token(tokens: Tokens) -> None:
+def test_a_key_is_made_in_the_token(tokens: Tokens, clock: Clock) -> None:
     """A new key is found by the reference that it comes with, signs and decrypts, and cannot be read."""
     from pkcs11 import Attribute, PKCS11Error
 
     token = tokens.get("hsm")
     assert token is not None
-    made = token.make("new")
+    made = token.make(token.new_reference("new"))
     assert made.check()
     again = TokenKey(token, made.reference, made.public)
     public = made.public.key
@@ -262,6 +263,40 @@ def test_a_key_is_made_in_the_token(tokens: Tokens) -> None:
             _ = handle[Attribute.PRIVATE_EXPONENT]
 
     token.call(look)
+    token.destroy(made.reference)
+    with pytest.raises(KeyUnavailable, match="holds no private key with label new and id"):
+        made.check()
+    clock.advance(60)
+    token.destroy(made.reference)
+    assert found(tokens).check()
+
+
+@pytest.mark.proves("FT-50", "FT-56")
+def test_a_key_that_takes_its_time(tokens: Tokens) -> None:
+    """While a token makes a key, which may take long, whoever wants something else of it waits: it has not gone."""
+    signing = found(tokens)
+    before, token = signing.sign(b"data", Digest.SHA256), signing.token
+    entered, let_go, signed = Event(), Event(), list[bytes]()
+    original = token._make
+
+    def slowly(*arguments: Any) -> Any:
+        entered.set()
+        let_go.wait(30)
+        return original(*arguments)
+
+    token._make = slowly  # type: ignore[method-assign]
+    token._settings = token._settings.model_copy(update={"timeout": 0.05})
+    making = Thread(target=token.make, args=(token.new_reference("new"),))
+    making.start()
+    assert entered.wait(30)
+    waiting = Thread(target=lambda: signed.append(signing.sign(b"data", Digest.SHA256)))
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    let_go.set()
+    for each in (making, waiting):
+        each.join(30)
+    assert (signed, token.resting) == ([before], None)
 
 
 @pytest.mark.proves("FT-56", "I9")
@@ -276,8 +311,11 @@ def test_a_call_that_hangs(tokens: Tokens, clock: Clock) -> None:
         entered.set()
         let_go.wait(30)
 
+    usual = signing.token._settings
+    signing.token._settings = usual.model_copy(update={"timeout": 0.05})
     with pytest.raises(KeyUnavailable, match="does not answer within"):
-        signing.token.call(hang, timeout=0.05)
+        signing.token.call(hang)
+    signing.token._settings = usual
     assert entered.is_set()
     assert signing.token.resting is not None
     with pytest.raises(KeyUnavailable):
