@@ -61,7 +61,8 @@ def enroll_ra(file: Path, profile: str, csr_only: bool, renew: bool, wait: float
         under_way = await acquisition.prepare(by_hand=csr_only)
         if csr_only:
             return under_way
-        _say(as_json, f"asking upstream {config.profiles[profile].certifier} for {' and '.join(under_way.orders)}")
+        asked = "one certificate" if len(under_way.orders) == 1 else "two certificates"
+        _say(as_json, f"asking upstream {config.profiles[profile].certifier} for {asked}")
         return await _until_whole(acquisition, reactor, wait or 0.0, as_json)
 
     outcome = _run(config, profile, store, tokens, work)
