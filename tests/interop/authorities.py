@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from .peers import DEBIAN, ORGANISATION, PEERS
+from scepra.config.kind import KindName
+
+from .peers import DEBIAN, ORGANISATION, PEERS, debian_version
 from .sandbox import Sandbox, Server
 
 CERTIFICATE_REQUEST_AGENT = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.1")
 
 
 class Authority:
-    """A running CA: its URL, its certificates, and its key, with which it also certifies the RA."""
+    """A running CA: its URL, its certificates, and its key, with which it also certifies the RA.
+
+    ``variant`` says how it is set up, where that matters; ``asked`` finds in its log by which method it was sent a
+    message.
+    """
 
     name: ClassVar[str]
     program: ClassVar[Path]
+    package: ClassVar[str]
+    kind: ClassVar[KindName]
+    variant: ClassVar[str] = ""
+    asked: ClassVar[re.Pattern[str]] = re.compile(r"method=(GET|POST) .*PKIOperation")
     answers_in_des: ClassVar[bool] = False
     adds_names: ClassVar[bool] = False
     url: str
@@ -39,15 +50,41 @@ class Authority:
         pinned = dict.fromkeys((self.issuer, self.root))
         return [f"sha256:{certificate.fingerprint(hashes.SHA256()).hex()}" for certificate in pinned]
 
+    @property
+    def upstream(self) -> dict[str, Any]:
+        """What the RA is told of it, besides its URL and its fingerprints."""
+        return {
+            "kind": self.kind,
+            "authorisation": "challenge" if self.challenge else "network",
+            "legacy": ["DES-CBC"] if self.answers_in_des else [],
+            "tolerate": ["names", "extensions"] if self.adds_names else [],
+        }
+
+    @property
+    def broker(self) -> dict[str, Any] | None:
+        """Where the RA draws challenges that the CA makes; None where the RA has its own."""
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        """Which version of it is tried."""
+        return debian_version(cls.package)
+
+    def methods(self) -> str:
+        """By which methods it was sent messages, as far as its log says."""
+        return " and ".join(sorted(set(self.asked.findall(self.server.output())))) or "not in its log"
+
     def operations(self) -> int:
         """How often PKIOperation stands in the CA's log: it tells whether the CA was asked, not how often."""
         return self.server.output().count("PKIOperation")
 
-    def certify_ra(self, common_name: str, *, sign: bool, decrypt: bool) -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
+    def certify_ra(
+        self, common_name: str, *, sign: bool, decrypt: bool, unit: str | None = None
+    ) -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
         """A certificate with the key usage that clients look for to tell an RA from its CA, and its key."""
         key = rsa.generate_private_key(65537, 2048)
         certificate = (
-            _certificate(_name(common_name), key, self.issuer.subject)
+            _certificate(_name(common_name, unit), key, self.issuer.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(digital_signature=sign, key_encipherment=decrypt), critical=True)
             .add_extension(x509.ExtendedKeyUsage([CERTIFICATE_REQUEST_AGENT]), critical=False)
@@ -61,6 +98,8 @@ class ScepServer(Authority):
     """micromdm's CA: one self-signed certificate; answers in single DES."""
 
     name = "scepserver"
+    package = "scep"
+    kind = "micromdm"
     program = DEBIAN / "bin" / "scepserver"
     answers_in_des = True
 
@@ -78,7 +117,7 @@ class ScepServer(Authority):
             raise RuntimeError(f"no depot: {made.text}")
         self.root_file = depot / "ca.pem"
         self.root = self.issuer = x509.load_pem_x509_certificate(self.root_file.read_bytes())
-        self.key = _rsa_key((depot / "ca.key").read_bytes(), password)
+        self.key = read_key((depot / "ca.key").read_bytes(), password)
         self.server = sandbox.serve(
             [
                 *(self.program, "-depot", depot, "-capass", password, "-port", str(port), "-allowrenew", "0", "-debug"),
@@ -95,6 +134,9 @@ class StepCA(Authority):
     """step-ca: an intermediate below a root. Its content cipher is configuration: DES unless told, here AES-256."""
 
     name = "step-ca"
+    package = "golang-github-smallstep-certificates-dev"
+    kind = "step-ca"
+    variant = "with a challenge"
     program = PEERS / "bin" / "step-ca"
     adds_names = True
     AES256 = 2
@@ -167,13 +209,10 @@ def write_key(
     path.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANISATION),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-        ]
-    )
+def _name(common_name: str, unit: str | None = None) -> x509.Name:
+    values = ((NameOID.ORGANIZATION_NAME, ORGANISATION), (NameOID.ORGANIZATIONAL_UNIT_NAME, unit))
+    attributes = [x509.NameAttribute(oid, value) for oid, value in values if value is not None]
+    return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _certificate(subject: x509.Name, key: rsa.RSAPrivateKey, issuer: x509.Name) -> x509.CertificateBuilder:
@@ -216,7 +255,7 @@ def _usage(
     )
 
 
-def _rsa_key(pem: bytes, password: str) -> rsa.RSAPrivateKey:
-    key = serialization.load_pem_private_key(pem, password.encode())
+def read_key(pem: bytes, password: str | None = None) -> rsa.RSAPrivateKey:
+    key = serialization.load_pem_private_key(pem, password.encode() if password else None)
     assert isinstance(key, rsa.RSAPrivateKey)
     return key

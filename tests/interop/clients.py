@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from cryptography import x509
 
-from .peers import DEBIAN, HERE, ORGANISATION, PEERS
+from .peers import DEBIAN, HERE, ORGANISATION, PEERS, debian_version
 from .sandbox import Finished, Sandbox, Server, wait_until
 
 
@@ -33,10 +33,16 @@ class Enrolment:
 
 
 class Client:
-    """A SCEP client. It asks once, in a directory of its own, and does not try again."""
+    """A SCEP client in a directory of its own. It asks once, and polls while it is told to wait.
+
+    ``title`` is what people call it, ``renews`` by which message it asks for its next certificate.
+    """
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    renews: ClassVar[str]
     program: ClassVar[Path]
+    package: ClassVar[str]
     transports: ClassVar[tuple[str, ...]] = ("post", "get")
     bad_request: ClassVar[str]  # how it shows failInfo badRequest
     algorithms: ClassVar[str] = "modern"  # or "des", if it knows no other cipher
@@ -55,16 +61,22 @@ class Client:
         """Makes a key and asks for a certificate; ``options`` are the client's own."""
         raise NotImplementedError
 
+    @classmethod
+    def version(cls) -> str:
+        """Which version it is that is tried."""
+        return debian_version(cls.package)
+
     def renew(self, url: str, common_name: str, challenge: str | None = None) -> Enrolment:
         """Asks for the next certificate, in the client's own way, after it has enrolled."""
         raise NotImplementedError
 
     def _set_aside(self) -> tuple[Path, Path]:
-        """Renames the certificate and the key that are about to be replaced."""
-        return (
-            self._certificate.rename(self._directory / "old.crt"),
-            self._key.rename(self._directory / "old.key"),
-        )
+        """Renames the certificate and the key that are about to be replaced, unless that was done before in vain."""
+        certificate, key = self._directory / "old.crt", self._directory / "old.key"
+        if self._certificate.exists() and self._certificate.read_bytes():
+            self._certificate.rename(certificate)
+            self._key.rename(key)
+        return certificate, key
 
     def _run(self, *command: str | Path, **environment: str) -> Finished:
         return self._sandbox.run(command, directory=self._directory, environment=environment)
@@ -79,6 +91,9 @@ class StrongSwan(Client):
     """``pki --scepca`` fetches the certificates, ``pki --scep`` enrols. It uses POST if that is offered, else GET."""
 
     name = "strongswan"
+    title = "strongSwan"
+    renews = "RenewalReq"
+    package = "strongswan-pki"
     program = DEBIAN / "bin" / "pki"
     bad_request = "badRequest - transaction not permitted or supported"
 
@@ -102,6 +117,7 @@ class StrongSwan(Client):
             *("--scep", "--url", url, "--in", self._key.name, "--dn", f"O={ORGANISATION}, CN={common_name}"),
             *("--san", common_name),
             *("--cacert-enc", encryption, "--cacert-sig", signature, *trusted, *secret, *options, "--outform", "pem"),
+            *("--interval", "1", "--maxpolltime", "60"),
         )
         self._certificate.write_text("".join(_pem_blocks(done.text)))
         return self._result(done)
@@ -132,6 +148,9 @@ class Certmonger(Client):
     """A daemon with a private socket makes key and message; its helper ``scep-submit`` sends that, always by GET."""
 
     name = "certmonger"
+    title = "certmonger"
+    renews = "PKCSReq"
+    package = "certmonger"
     program = DEBIAN / "lib" / "certmonger" / "scep-submit"
     transports = ("get",)
     bad_request = "Transaction either is not permitted or is not supported by server."
@@ -152,10 +171,11 @@ class Certmonger(Client):
             return self._outcome()
 
     def renew(self, url: str, common_name: str, challenge: str | None = None) -> Enrolment:
-        """A PKCSReq for a new key, signed with the old one; the daemon remembers where and what."""
+        """A PKCSReq for a new key, signed with the old one; the daemon remembers where and what, the challenge too."""
         old = self._certificate.read_bytes()
+        secret = ["-L", challenge] if challenge else []
         with self._daemon():
-            self._getcert("rekey", "-i", "client", "-w")
+            self._getcert("rekey", "-i", "client", *secret, "-w")
             outcome = self._outcome()
         # It goes on with the old certificate if it does not get a new one.
         return outcome if self._certificate.read_bytes() != old else Enrolment(None, 1, outcome.text)
@@ -193,17 +213,28 @@ class Certmonger(Client):
         return False
 
     def _outcome(self) -> Enrolment:
+        wait_until(self._is_settled, 60)
         status = self._getcert("list", "-i", "client").text
         return self._result(Finished(0 if "status: MONITORING" in status else 1, status))
+
+    def _is_settled(self) -> bool:
+        """Whether it will do no more by itself; where it waits for the CA, it is told to poll now."""
+        status = self._getcert("list", "-i", "client").text
+        if "status: CA_WORKING" in status:
+            self._getcert("refresh", "-i", "client")
+        return any(found in status for found in ("status: MONITORING", "status: CA_UNREACHABLE", "stuck: yes"))
 
     def _getcert(self, *words: str | Path) -> Finished:
         return self._run(DEBIAN / "bin" / "getcert", *words, **self._environment)
 
 
 class ScepClient(Client):
-    """micromdm's client. It uses POST if that is offered, else GET; DES and SHA-1 always."""
+    """micromdm's client. It uses POST if that is offered, else GET; DES and SHA-1 always. It polls every 30 s."""
 
     name = "scepclient"
+    title = "scepclient"
+    renews = "RenewalReq"
+    package = "scep"
     program = DEBIAN / "bin" / "scepclient"
     bad_request = "failInfo: badRequest (2)"
     algorithms = "des"
@@ -227,8 +258,16 @@ class PyScep(Client):
     """A library; ``pyscep_client.py`` is its command. It uses POST if that is offered, else GET."""
 
     name = "pyscep"
+    title = "PyScep"
+    renews = "PKCSReq"
     program = PEERS / "pyscep" / "bin" / "python"
     bad_request = "FAILURE 2"
+
+    @classmethod
+    def version(cls) -> str:
+        """As pip has installed it."""
+        (found,) = PEERS.glob("pyscep/lib/python3*/site-packages/PyScep-*.dist-info")
+        return found.name.removeprefix("PyScep-").removesuffix(".dist-info")
 
     def enrol(
         self, url: str, common_name: str, challenge: str | None = None, *, options: Sequence[str] = ()

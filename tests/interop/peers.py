@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 ORGANISATION = "interop"
 
 
@@ -17,3 +19,9 @@ def peers_directory() -> Path:
 
 PEERS = peers_directory()
 DEBIAN = PEERS / "root" / "usr"
+
+
+def debian_version(package: str) -> str:
+    """The version of a package that .ci/install-peers has unpacked: what its authors call it, without Debian's part."""
+    version = (PEERS / "versions" / package).read_text("ascii").strip()
+    return re.sub(r"^[0-9]+:|-[^-]+$", "", version)

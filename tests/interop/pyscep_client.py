@@ -1,15 +1,17 @@
 """The command that PyScep, a library, lacks. Runs in PyScep's own virtual environment.
 
-It exits with 0 after a certificate, with 2 after a refusal and with 3 while the request is pending.
+It exits with 0 after a certificate, with 2 after a refusal and with 3 if the request is pending after a minute.
 """
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from asn1crypto import pem
 from scep import Client
 
+POLLS = 60
 USAGE = {"digital_signature", "key_encipherment"}
 
 
@@ -33,7 +35,13 @@ def main() -> int:
         identity, identity_key = Client.SigningRequest.generate_self_signed(
             cn=wanted.common_name, key_usage=USAGE, private_key=key
         )
-    answer = Client.Client(wanted.url).enrol(csr=request, identity=identity, identity_private_key=identity_key)
+    client = Client.Client(wanted.url)
+    answer = client.enrol(csr=request, identity=identity, identity_private_key=identity_key)
+    for _ in range(POLLS):
+        if answer.status != Client.PKIStatus.PENDING:
+            break
+        time.sleep(1)
+        answer = client.poll(identity, identity_key, identity.subject, answer.transaction_id)
     if answer.status == Client.PKIStatus.FAILURE:
         print("FAILURE", answer.fail_info)
         return 2

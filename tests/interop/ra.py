@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from itertools import product
 from pathlib import Path
@@ -10,9 +12,9 @@ from typing import Any
 import yaml
 
 from .authorities import Authority, write_key, write_pem
-from .sandbox import Sandbox, Server
+from .peers import ROOT
+from .sandbox import Finished, Sandbox, Server, wait_until
 
-ROOT = Path(__file__).parents[2]
 CHALLENGE = "Rq7vTz2mKw9Xc4Hs"
 INSIDE = "dev1.example.org"
 OUTSIDE = "dev1.example.net"
@@ -48,6 +50,7 @@ class RegistrationAuthority:
     def __init__(self, sandbox: Sandbox, directory: Path, authority: Authority) -> None:
         self._port = sandbox.free_port()
         self._sandbox, self._directory = sandbox, directory
+        self._draws = authority.broker is not None
         (directory / "challenge.txt").touch(mode=0o600)
         (directory / "challenge.txt").write_text(CHALLENGE + "\n")
         identities = {
@@ -77,11 +80,36 @@ class RegistrationAuthority:
 
     def mint(self, algorithms: str, common_name: str) -> str:
         """A challenge for somebody, as an administrator has it made."""
-        names = ["--profile", f"minted-{algorithms}", "--cn", common_name, "--by", "interop"]
-        command = [sys.executable, "-m", "scepra", "challenge", "mint", "--config", self._configuration, *names]
-        made = self._sandbox.run(command, directory=self._directory, environment={"PYTHONPATH": str(ROOT)})
+        made = self._mint(f"minted-{algorithms}", common_name)
         assert made.code == 0, made.text
         return made.text.split()[0]
+
+    def challenge(self, form: str, transport: str, algorithms: str, common_name: str) -> str:
+        """What a client needs for its first certificate: the RA's challenge, or one that the RA draws at the CA."""
+        if not self._draws:
+            return CHALLENGE
+        profile = _profile(form, transport, algorithms)
+        drawn: list[Finished] = []
+
+        def mint() -> bool:
+            # Another may have taken the last one that was at hand; the next is drawn then.
+            drawn.append(self._mint(profile, common_name))
+            return drawn[-1].code == 0
+
+        assert wait_until(mint, 30), drawn[-1].text
+        return drawn[-1].text.split()[0]
+
+    def refusals(self) -> list[str]:
+        """Why it refused what it refused, in the order of its log."""
+        return [
+            "; ".join(json.loads(found)["reasons"])
+            for found in re.findall(r"scepra\.audit#warn\] (.*)$", self.server.output(), re.MULTILINE)
+        ]
+
+    def _mint(self, profile: str, common_name: str) -> Finished:
+        names = ["--profile", profile, "--cn", common_name, "--by", "interop"]
+        command = [sys.executable, "-m", "scepra", "challenge", "mint", "--config", self._configuration, *names]
+        return self._sandbox.run(command, directory=self._directory, environment={"PYTHONPATH": str(ROOT)})
 
     def _answers(self, sandbox: Sandbox, directory: Path) -> bool:
         """Whether the RA has the CA's certificates already: it listens before it does."""
@@ -89,27 +117,25 @@ class RegistrationAuthority:
         return sandbox.run([sys.executable, "-c", _ASK, question], directory=directory).code == 0
 
     def _settings(self, authority: Authority, identities: dict[str, Any]) -> dict[str, Any]:
-        # A renewal holds no challenge, so it is of no use where the CA asks for one.
-        renewal = {} if authority.challenge else {"renewal": {"trust": ["issuer.crt"], "window": "400d"}}
+        renewal = {"renewal": {"trust": ["issuer.crt"], "window": "400d"}}
+        static = {"type": "static", "file": "challenge.txt"}
         return {
             "listen": {"scep": f"tcp:{self._port}:interface=127.0.0.1"},
+            # Of several, one may know the CA's certificates before another does, and not each client tries again.
+            "workers": 1,
             "upstreams": {
                 "ca": {
                     "url": authority.url,
                     "ca-fingerprint": authority.fingerprints,
-                    # Not every CA answers a poll for what it never heard of.
-                    "health": "off",
-                    "authorisation": "challenge" if authority.challenge else "network",
-                    "legacy": ["DES-CBC"] if authority.answers_in_des else [],
-                    "tolerate": ["names", "extensions"] if authority.adds_names else [],
+                    **authority.upstream,
                 }
             },
             "profiles": {
-                f"{algorithms}-{form}-{transport}": {
+                _profile(form, transport, algorithms): {
                     "paths": [_path(form, transport, algorithms)],
                     "upstream": "ca",
                     "ra": identities[form],
-                    "challenge": {"type": "static", "file": "challenge.txt"},
+                    "challenge": (form == "split" and authority.broker) or static,
                     "ca-certificates": {"root": True},
                     "capabilities": {"post": transport == "post"},
                     "policy": POLICY,
@@ -117,7 +143,7 @@ class RegistrationAuthority:
                 }
                 for algorithms, form, transport in product(ALGORITHMS, FORMS, TRANSPORTS)
             }
-            | ({} if authority.challenge else _minting(identities["split"])),
+            | ({} if authority.upstream["authorisation"] == "challenge" else _minting(identities["split"])),
         }
 
 
@@ -135,6 +161,10 @@ def _minting(identity: Any) -> dict[str, Any]:
         }
         for algorithms in ALGORITHMS
     }
+
+
+def _profile(form: str, transport: str, algorithms: str) -> str:
+    return f"{algorithms}-{form}-{transport}"
 
 
 def _path(form: str, transport: str, algorithms: str) -> str:
