@@ -283,6 +283,8 @@ class Forwarding:
         as_of = now if begins is None else max(now, begins)
         issuers = view.issuers_for(held.authority)
         violations = (*self.issuance.violations(issued, errand.csr, issuers, as_of), *judged.violations)
+        if issued.fingerprint() in held.challenge:  # which names what authorised it by the fingerprint
+            violations += (Violation("issued", "certificate", "is the one that was to be renewed"),)
         doubtful = not all(each.keyring.valid_at(now) for each in self.own)
         if violations and doubtful and all(violation.path == "validity" for violation in violations):
             # It is the clock that is wrong, as likely as not (FT-47): ask again when it is right.

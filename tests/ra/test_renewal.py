@@ -34,6 +34,7 @@ from tests.rig.device import (
 )
 from tests.rig.forge import ca_extensions, certificate
 from tests.rig.house import House, house
+from tests.rig.upstream import Asked, behind
 
 SAN = csrs.san(csrs.dns("a.example"), csrs.dns("b.example"))
 
@@ -60,6 +61,20 @@ def test_renewal(shared: House, message_type: str, key: csrs.PrivateKey) -> None
     assert (record["credential"], record["challenge"]) == ("renewal", f"certificate {signer.fingerprint()}")
     assert record["message_type"] == ("RENEWAL_REQ" if message_type == "17" else "PKCS_REQ")
     assert shared.ca.received[-1].message_type is MessageType.PKCS_REQ
+
+
+@pytest.mark.proves("AC-110", "MSG-61", "I5")
+def test_the_old_certificate_again(shared: House) -> None:
+    """A CA that answers the renewal of a key with the certificate that was to be renewed, as NDES has been seen to, is
+    not believed: its device would renew no more."""
+    signer = device_certificate(shared)
+    house, middle = behind(shared, lambda asked: asked.rep(signer))
+    with denials(house) as deny:
+        forge = renewal(house, signer, csr=request_without_challenge(key=OLD))
+        deny(forge, because="is the one that was to be renewed", reached=1)
+        assert house.transaction(house.records[-1]["enrolment"]).certificate is None
+        middle.script = Asked.pass_on
+        granted(house, renewal(house, signer, csr=request_without_challenge(key=OLD)), OLD)
 
 
 @pytest.mark.proves("MSG-23", "P10-04", "DR-6")
