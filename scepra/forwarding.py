@@ -46,6 +46,8 @@ log = Logger()
 # What an upstream's failInfo means to the client; badMessageCheck and badTime are about our message, not about its
 # (RA-23).
 _RELAYED = {FailInfo.BAD_ALG, FailInfo.BAD_REQUEST, FailInfo.BAD_CERT_ID}
+# What is said, among other things, of an envelope that was not opened.
+_PERHAPS_UNREAD = {FailInfo.BAD_MESSAGE_CHECK, FailInfo.BAD_REQUEST, None}
 _OUTCOMES = {Event.GRANTED: "issued", Event.REFUSED: "refused", Event.MISISSUED: "refused"}
 SOON = 1.0
 """After how many seconds an answer that was lost is asked for again."""
@@ -229,15 +231,28 @@ class Forwarding:
     async def _exchange(self, errand: _Errand, kind: MessageType) -> tuple[CertRep, UpstreamView]:
         """One message and its answer, with the view that it was believed under.
 
+        What a CA refuses may have been encrypted to a certificate that its RA has replaced since the last look, and
+        not have been read at all: then it is encrypted to the new one and sent once more (CERT-13).
+
         Raises:
             UpstreamError: no answer, or none that can be believed.
             ScepError: nothing can be sent to this CA.
         """
-        held, csr, settings = errand.held, errand.csr, self.settings
+        authority = errand.held.authority
         view = await self.upstream.current()
-        if not view.knows(held.authority):
+        if not view.knows(authority):
             # Another process has recorded it, which knows more.
             view = await self.upstream.refresh()
+        rep, believed = await self._converse(errand, kind, view)
+        if rep.status is PKIStatus.FAILURE and rep.fail_info in _PERHAPS_UNREAD:
+            found = await self.upstream.refresh()
+            if found.toward(authority).encryption != view.toward(authority).encryption:
+                return await self._converse(errand, kind, found)
+        return rep, believed
+
+    async def _converse(self, errand: _Errand, kind: MessageType, view: UpstreamView) -> tuple[CertRep, UpstreamView]:
+        """The same, to the certificates of a view; as it is refused, if it is."""
+        held, csr, settings = errand.held, errand.csr, self.settings
         asked = view.toward(held.authority)
         password = csr.challenge_password.encode("utf-8") if csr.challenge_password else None
         if password is None and not asked.encryption.public_key.encrypts:
@@ -312,7 +327,8 @@ class Forwarding:
         if held.state is State.WAITING and said is FailInfo.BAD_CERT_ID:
             # Nobody has refused it: the CA has forgotten it (FT-15).
             return Outcome(Event.LOST, self._later(held, SOON), reason, "the CA does not know it any more")
-        attention = ""
+        # What is said of a message of ours is for us to put right (RA-23).
+        attention = "" if said in _RELAYED else f"it is what the RA sent that was not accepted: {reason}"
         if held.state is State.UNKNOWN:
             attention = f"it may have been issued already, and now it is {reason}"
         return Outcome(

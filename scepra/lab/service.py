@@ -185,6 +185,10 @@ class CertificationService(Resource):
         self.former = (*self.former, self.authority)
         self.authority, self.following = self.following, None
 
+    def replace_ra(self) -> None:
+        """Exchange the certificates of its RA; what is encrypted to the former ones is not opened any more."""
+        self._generations.clear()
+
     @property
     def generation(self) -> Generation:
         """The certificates and keys that clients talk to now."""

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.logger import LogLevel, formatEvent
 
 from scepra.errors import FailInfo
-from scepra.lab import Behaviour, CertificationService, Forgery, Payload
+from scepra.lab import Behaviour, CertificationService, Faces, Forgery, Payload
 from scepra.lab.authority import Authority
 from scepra.lab.files import write_pem
 from scepra.scep import der, oid
@@ -48,7 +49,7 @@ from tests.rig.forge import (
     recipient_info,
     text,
 )
-from tests.rig.house import House, house, lab_state, run
+from tests.rig.house import Day, House, house, lab_state, run
 from tests.rig.upstream import EMPTY_CONTENT, NO_CONTENT, Asked, CountedSigner, Reply, behind, status
 
 Answer = Callable[[Asked], bytes | Forge | Reply]
@@ -368,6 +369,40 @@ def test_a_new_ra_certificate_of_the_ca(shared: House) -> None:
         middle.script = Asked.pass_on
 
 
+@pytest.mark.proves("CERT-13", "CERT-11", "RA-24", "I3", "I4")
+@pytest.mark.parametrize("faces", [Faces.RA, Faces.SPLIT])
+def test_the_certificates_of_the_ca_s_ra_are_exchanged(lab: Path, faces: Faces) -> None:
+    """What was encrypted to one that has been replaced is not opened. It is encrypted to the new one and sent once
+    more: neither a new request nor one that is waited for is refused for it."""
+    ca = CertificationService(lab_state(lab).authority, None, Behaviour(faces=faces, status=PKIStatus.PENDING))
+    day = Day()
+    with house(lab, ca=ca, now=day.now, clock=day) as built, denials(built) as deny:
+        waiting = sound(built)
+        deny.unavailable(waiting, "holds it back")
+        ca.approve(next(iter(ca.transactions)))
+        ca.behaviour = Behaviour(faces=faces)
+        ca.replace_ra()
+        built.reconcile(90)
+        granted(built, waiting)
+        ca.replace_ra()
+        built.clock.advance(60)
+        asked = len(built.forwarded)
+        granted(built, sound(built))
+        assert len(built.forwarded) == asked + 2
+        assert [item.csr is not None for item in ca.received if item.message][-2:] == [False, True]
+
+
+@pytest.mark.proves("CERT-13", "FT-14", "RA-23")
+@pytest.mark.parametrize("reason", [FailInfo.BAD_MESSAGE_CHECK, FailInfo.BAD_REQUEST])
+def test_a_refusal_is_not_asked_about_again(lab: Path, reason: FailInfo) -> None:
+    """While the certificates of the CA's RA are the same, what it refuses was opened, and is not sent twice."""
+    ca = CertificationService(lab_state(lab).authority, None, Behaviour(status=PKIStatus.FAILURE, fail_info=reason))
+    with house(lab, ca=ca) as built, denials(built) as deny:
+        built.clock.advance(60)
+        deny(sound(built), because=f"refused by upstream ca: {reason.name}", reached=1)
+        ca.behaviour = Behaviour()
+
+
 # --- Certificates that are not delivered -----------------------------------------------------------------------------
 
 
@@ -549,11 +584,16 @@ def test_payloads_of_the_lab(shared: House, payload: Payload) -> None:
     ],
 )
 def test_failures_are_relayed(shared: House, said: str | None, told: FailInfo) -> None:
-    """The CA's reason reaches the client, except for what is wrong between the RA and the CA."""
+    """The CA's reason reaches the client, except for what is wrong between the RA and the CA: somebody is told that."""
     house, middle = behind(shared, lambda asked: asked.failure(said))
     with denials(house) as deny:
+        events = len(house.events)
         answer = deny(sound(house), told, "refused by upstream ca", reached=1)
         assert answer.recipients == 0
+        alarms = [formatEvent(event) for event in house.events[events:] if event["log_level"] is LogLevel.error]
+        attention = house.transaction(house.records[-1]["enrolment"]).attention
+        assert attention.startswith("it is what the RA sent") == (said in ("1", "3"))
+        assert any(attention in alarm for alarm in alarms) == (said in ("1", "3"))
         middle.script = Asked.pass_on
 
 
