@@ -15,6 +15,7 @@ from scepra.errors import ConfigError, ScepError
 from scepra.generations import Generations
 from scepra.lab.client import Client
 from scepra.scep.message import PKIStatus
+from scepra.transaction import State
 from tests.generations.rig import DAY, RA, Rig, rig
 from tests.keys.material import key
 from tests.rig.house import House, house, run
@@ -118,6 +119,34 @@ def test_what_has_expired(own: Rig) -> None:
         run(generations(built).look())
         fresh = built.client()
         assert enrolled(built, fresh, "b")
+
+
+@pytest.mark.proves("FT-49", "RA-20")
+def test_what_was_begun_before_the_end_is_finished_after_it(own: Rig) -> None:
+    """What the CA held back when the only generation ended is polled and fetched all the same; its device gets it under
+    the next generation."""
+    with housed(own) as built:
+        built.ca.behaviour = replace(built.ca.behaviour, status=PKIStatus.PENDING)
+        own.day.advance((generations(built).installed[0].ends - own.day.now()).total_seconds() - 60)
+        client = built.client()
+        asked = run(client.enrol("c.example", challenge=built.challenge, key=key("device"), transaction_id="c"))
+        assert asked.status is PKIStatus.PENDING
+        *_, waiting = built.ca.transactions
+        built.ca.approve(waiting)
+        built.reconcile(120, step=10)
+        assert not generations(built).keyring.valid_at(own.day.now())
+        stored = built.transaction(built.records[-1]["enrolment"])
+        assert stored.state is State.ISSUED
+        with pytest.raises(Exception, match="503"):
+            enrolled(built, client, "d")
+        built.ca.behaviour = replace(built.ca.behaviour, status=PKIStatus.SUCCESS)
+        own.enrol()
+        own.day.advance(61)
+        run(generations(built).look())
+        polled = run(built.client().poll(asked))
+        assert polled.status is PKIStatus.SUCCESS
+        assert polled.certificate is not None
+        assert polled.certificate.der == stored.certificate
 
 
 def test_what_cannot_be_read(own: Rig) -> None:
