@@ -195,7 +195,8 @@ class Acquisition:
             issued = choose_issued(rep.certificates, order.csr.spki)
         except ScepError as error:
             raise await self._given_up(under_way, f"the {role} certificate: {error.reason}") from error
-        if complaints := self._complaints(role, order, issued, view):
+        view = await self._conversation.abreast(issued, view, self._ahead(view).current.authority)
+        if complaints := self._complaints(role, order, issued, self._ahead(view)):
             raise await self._given_up(under_way, f"the {role} certificate is not used: " + "; ".join(complaints))
         return self.store.keep(under_way, role, issued)
 
@@ -215,8 +216,7 @@ class Acquisition:
             )
         except ScepError as error:
             raise NotAcquired(f"nothing can be sent to this CA: {error.reason}") from error
-        rep, view = await self._conversation.converse(message, expected, view, asked.authority)
-        return rep, self._ahead(view)
+        return await self._conversation.converse(message, expected, view, asked.authority)
 
     def _ahead(self, view: UpstreamView) -> UpstreamView:
         """The view by which the next generation is asked for: of the CA that will issue when it is needed (CERT-35)."""

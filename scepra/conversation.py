@@ -83,6 +83,25 @@ class Conversation:
         """
         return await self._read(await self.upstream.operate(encoding), expected, view, authority)
 
+    async def abreast(self, issued: Certificate, view: UpstreamView, authority: bytes | None) -> UpstreamView:
+        """The view by which a certificate is judged: another one than its answer was believed under, if the CA that is
+        to follow has issued it to a request for the one before. Then it has taken over, as GetCACert must show.
+
+        Args:
+            view: under which the answer was believed.
+            authority: as for :meth:`compose`.
+
+        Raises:
+            UpstreamError: the CA cannot be looked at now; whoever polls later is told the same.
+        """
+        if not view.overtaken(issued, authority):
+            return view
+        try:
+            return await self.upstream.discover()
+        except UpstreamError as error:
+            reason = f"the next CA has issued, and whether it has taken over is not known: {error.reason}"
+            raise UpstreamError(self.upstream.name, reason, sent=True) from error
+
     def poll_content(self, authority: Certificate, subject_der: bytes) -> bytes:
         """What a CertPoll holds that asks a CA for a subject."""
         by_issuer = self.settings.poll_issuer == "ca-issuer"

@@ -195,6 +195,7 @@ class Forwarding:
                     return self._not_sent(errand, objections)
                 errand.sends = 1
                 rep, view = await self._exchange(errand, MessageType.PKCS_REQ)
+            view = await self._abreast(rep, view, errand)
         except UpstreamError as error:
             return self._unanswered(errand, error)
         except ScepError as error:
@@ -267,6 +268,21 @@ class Forwarding:
             # It may be another's by now (FT-43).
             raise UpstreamError(held.upstream, "this process was held up for too long", sent=False)
         return await self.conversation.converse(encoding, expected, view, held.authority)
+
+    async def _abreast(self, rep: CertRep, view: UpstreamView, errand: _Errand) -> UpstreamView:
+        """The view by which what was issued is judged.
+
+        Raises:
+            UpstreamError: it cannot be had now.
+        """
+        if rep.status is not PKIStatus.SUCCESS:
+            return view
+        try:
+            issued = choose_issued(rep.certificates, errand.csr.spki)
+        except ScepError:
+            # There is nothing to judge.
+            return view
+        return await self.conversation.abreast(issued, view, errand.held.authority)
 
     def _believe(self, rep: CertRep, view: UpstreamView, errand: _Errand, record: Record) -> Outcome:
         """What an authentic answer means (MSG-61, RA-23)."""

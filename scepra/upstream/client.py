@@ -389,7 +389,8 @@ class Upstream(Shared[UpstreamView]):
                 fingerprint=view.pinned.fingerprint(),
             )
         before = self.view.capabilities.keywords if self.view is not None else frozenset()
-        missing = view.missing | (before - view.capabilities.keywords)
+        # Without a CA that is to follow there is nothing to tell of (CERT-34).
+        missing = view.missing | (before - view.capabilities.keywords - {GET_NEXT_CA_CERT})
         if missing:
             log.error(
                 "upstream {upstream} does not list what it should: {missing}; messages stay as strong as configured",

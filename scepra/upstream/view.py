@@ -128,6 +128,11 @@ class UpstreamView:
         issuers = self.toward(authority).issuers
         return (*issuers, *(each for each in self.lineage if digest(each) == authority and each not in issuers))
 
+    def overtaken(self, issued: Certificate, authority: bytes | None) -> bool:
+        """Whether the CA that is to follow issued the certificate of a transaction that was not for it."""
+        following = self.next.issuers if self.next is not None else ()
+        return _issuer(issued, self.issuers_for(authority)) is None and _issuer(issued, following) is not None
+
     def signers_for(self, authority: bytes | None) -> tuple[Certificate, ...]:
         """Who may sign the answers of a transaction: whoever may now, and its generation's signers."""
         return tuple(dict.fromkeys((*self.toward(authority).signers, *self.current.signers)))

@@ -21,7 +21,7 @@ from scepra.lab.authority import Authority
 from scepra.lab.behaviour import Fault, Forgery
 from scepra.scep.message import MessageType, PKIStatus
 from scepra.scep.transport import OperationKind
-from tests.generations.rig import Rig, rig
+from tests.generations.rig import DAY, Rig, rig
 from tests.rig.house import run
 
 
@@ -71,6 +71,18 @@ def test_permissions(own: Rig) -> None:
     (own.settings.directory / "0001" / "signing.key").chmod(0o644)
     with pytest.raises(ConfigError, match=r"signing\.key: is open to others"):
         own.store.installed()
+
+
+@pytest.mark.proves("CERT-35")
+def test_a_ca_that_has_taken_over_unseen(own: Rig) -> None:
+    """The CA that was to follow has taken over since it was looked at: its certificates are used."""
+    begins = own.day.now() + timedelta(days=30)
+    own.ca.announce(Authority.create("scepra lab CA", clock=own.day.now, begins=begins))
+    run(own.upstream.discover())
+    own.day.advance(31 * DAY)
+    own.ca.roll_over()
+    for each in own.enrol().certificates:
+        assert each.signed_by(own.ca.authority.certificate.public_key)
 
 
 def test_a_ca_that_takes_its_time(own: Rig) -> None:

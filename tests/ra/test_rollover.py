@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.logger import LogLevel
 
-from scepra.lab import Authority, Behaviour, CertificationService, Client, Discovery, Faces, RAUsage, Word
+from scepra.lab import Authority, Behaviour, CertificationService, Client, Discovery, Faces, Fault, RAUsage, Word
 from scepra.scep.algorithm import Floor
 from scepra.scep.capabilities import GET_NEXT_CA_CERT, Capabilities
 from scepra.scep.certificate import Certificate
@@ -20,6 +21,7 @@ from scepra.scep.cms import parse_ca_certificates
 from scepra.scep.identity import Generation, Keyring
 from scepra.scep.message import MessageType, PKIStatus
 from scepra.scep.rollover import parse_next_ca_cert
+from scepra.scep.transport import OperationKind
 from scepra.store import tables
 from scepra.transaction import State, Transaction
 from tests import csrs
@@ -279,6 +281,54 @@ def test_a_rollover_from_its_announcement_to_a_restart_with_the_old_pin(lab: Pat
             assert restarted.upstream.view.pinned == told.following.certificate
             pins = restarted.config.upstreams["ca"].ca_fingerprint
             assert [pin.matches(told.former.certificate) for pin in pins] == [True]
+
+
+@pytest.mark.proves("CERT-35", "FT-17")
+@pytest.mark.parametrize("faces", list(Faces))
+def test_a_request_on_the_day_itself_is_granted_before_the_ra_has_looked(faces: Faces, lab: Path) -> None:
+    """The CA has changed since the RA looked at it last: what the new one issues is delivered, also to one client after
+    another, and the RA has looked again."""
+    with scene(lab, Behaviour(faces=faces)) as told:
+        told.announce()
+        client = told.client()
+        told.day.advance((BEGINS + timedelta(days=1)).total_seconds())
+        told.look()
+        told.service.roll_over()
+        for name in ("first", "second"):
+            assert by(told.enrol(client, f"{name}.example")).signed_by(told.following.certificate.public_key)
+        view = told.house.upstream.view
+        assert view is not None
+        assert view.pinned == told.following.certificate
+
+
+@pytest.mark.proves("CERT-35", "FT-17")
+def test_what_the_next_ca_has_issued_waits_until_the_ca_can_be_looked_at(lab: Path) -> None:
+    """As long as GetCACert says nothing, what the next CA issued is neither delivered nor given up."""
+    with scene(lab) as told:
+        told.announce()
+        client = told.client()
+        told.day.advance((BEGINS + timedelta(days=1)).total_seconds())
+        told.look()
+        told.service.roll_over()
+        usual = told.service.behaviour
+        faulty = frozenset((OperationKind.GET_CA_CERT,))
+        told.service.behaviour = replace(usual, fault=Fault.HTML, faulty=faulty)
+        waiting = told.enrol(client, "dev.example")
+        assert waiting.status is PKIStatus.PENDING
+        assert [each.state for each in told.transactions] == [State.UNKNOWN]
+        told.service.behaviour = usual
+        told.house.reconcile(300, step=10)
+        assert by(run(client.poll(waiting))).signed_by(told.following.certificate.public_key)
+
+
+@pytest.mark.proves("CERT-34", "CAPS-11")
+def test_a_rollover_is_no_loss_of_capabilities(lab: Path) -> None:
+    """A CA that has taken over has no next one to tell of: that is no error."""
+    with scene(lab) as told:
+        told.announce()
+        told.roll_over()
+        errors = [event for event in told.house.events if event["log_level"] >= LogLevel.error]
+        assert errors == []
 
 
 @pytest.mark.proves("CERT-35", "FT-43")
