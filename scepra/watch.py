@@ -117,10 +117,15 @@ class Watch(Recurring):
                 yield from _watched("profile", name, "encryption", encryption, now)
 
     def _upstream(self, name: str, now: datetime) -> Iterator[Watched]:
-        """What is trusted of a CA, and what the RA is known to it by."""
+        """What is trusted of a CA and of the one that is to follow it, and what the RA is known to them by."""
         forwarding = self._forwardings[name]
-        for certificate in forwarding.upstream.view.signers if forwarding.upstream.view is not None else ():
-            yield from _watched("upstream", name, "ra" if is_ra(certificate) else "ca", certificate, now)
+        view = forwarding.upstream.view
+        if view is not None:
+            following = (*view.announced, *(view.next.signers if view.next is not None else ()))
+            for certificate in view.signers:
+                yield from _watched("upstream", name, "ra" if is_ra(certificate) else "ca", certificate, now)
+            for certificate in dict.fromkeys(each for each in following if each not in view.signers):
+                yield from _watched("upstream", name, "next ra" if is_ra(certificate) else "next ca", certificate, now)
         if isinstance(forwarding.signer, RACertificate):
             yield from _watched("upstream", name, "signer", forwarding.signer.own.certificate, now)
 

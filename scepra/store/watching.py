@@ -19,7 +19,8 @@ class Watched:
     Attributes:
         kind: what it belongs to, "profile" or "upstream"; name: that one's.
         fingerprint: of the certificate.
-        role: what it is for there: "signing", "encryption", "both", "signer", "ra" or "ca".
+        role: what it is for there: "signing", "encryption", "both", "signer", "ra", "ca", "next ra" or
+            "next ca".
         subject: for people.
         begins, ends: its validity.
         seen: when it was in use last.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from scepra.errors import StoreError
+from scepra.lab.authority import Authority
 from scepra.lab.behaviour import Behaviour, Faces
 from scepra.scep.identity import FixedIdentities, Generation, Identities, Identity, Keyring
 from scepra.store import watching
@@ -92,6 +93,25 @@ def test_every_certificate_is_watched_that_is_needed(lab: Path, house: Pair) -> 
             ("upstream", "first", "ca"),
             ("upstream", "first", "signer"),
         }
+
+
+@pytest.mark.proves("FT-49", "CERT-12")
+def test_the_ca_that_is_to_follow_is_watched_too(house: Pair) -> None:
+    """With the RA certificates of the next CA, from when it is announced; what has taken over is a CA like others."""
+    ca, upstream = house.cas["first"], house.forwardings["first"].upstream
+    ca.behaviour = Behaviour(faces=Faces.RA)
+    ca.announce(Authority.create("scepra lab CA", clock=house.now, begins=house.now() + 30 * DAYS))
+
+    def watched() -> list[tuple[str, bool]]:
+        run(upstream.discover())
+        look(house, house.now())
+        found = [(each.role, each.begins > house.now()) for each in rows(house) if each.name == "first"]
+        return sorted(found)
+
+    assert watched() == [("ca", False), ("next ca", True), ("next ra", True), ("ra", False)]
+    house.clock.shift += 31 * DAYS
+    ca.roll_over()
+    assert watched() == [("ca", False), ("ra", False)]
 
 
 @pytest.mark.proves("FT-49")
