@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from twisted.logger import Logger
 
 from scepra.errors import ScepError
@@ -13,6 +15,20 @@ from scepra.store.successions import Row
 from scepra.upstream.succession import Succession
 
 log = Logger()
+
+
+def parsed(rows: Iterable[Row], upstream: str) -> Iterator[Succession]:
+    """What is stored of one upstream, unverified; what cannot be read is left out."""
+    for row in rows:
+        try:
+            path = tuple(map(Certificate.parse, parse_degenerate(row.path).certificates))
+            yield Succession(Certificate.parse(row.certificate), row.evidence, path, row.seen)
+        except ScepError as error:
+            log.error(
+                "upstream {upstream}: a stored succession cannot be read: {reason}",
+                upstream=upstream,
+                reason=error.reason,
+            )
 
 
 class StoredSuccessions:
@@ -33,18 +49,7 @@ class StoredSuccessions:
         Raises:
             StoreError: the database does not answer.
         """
-        found = []
-        for row in await self._database.read(successions.load, self._upstream):
-            try:
-                path = tuple(map(Certificate.parse, parse_degenerate(row.path).certificates))
-                found.append(Succession(Certificate.parse(row.certificate), row.evidence, path, row.seen))
-            except ScepError as error:
-                log.error(
-                    "upstream {upstream}: a stored succession cannot be read: {reason}",
-                    upstream=self._upstream,
-                    reason=error.reason,
-                )
-        return tuple(found)
+        return tuple(parsed(await self._database.read(successions.load, self._upstream), self._upstream))
 
     async def keep(self, succession: Succession) -> bool:
         """Remember one more; False if it is known already, perhaps from another process.

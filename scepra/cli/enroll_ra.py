@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scepra.cli.challenge import duration_of
-from scepra.cli.store import config_option, json_option
+from scepra.cli.store import config_option, json_option, opened
 from scepra.cli.table import to_json
 from scepra.config.load import load
 from scepra.config.model import Config, GenerationDirectory
@@ -24,6 +24,7 @@ from scepra.scep.cms import parse_ca_certificates
 
 if TYPE_CHECKING:
     from scepra.acquisition import Acquisition, Waiting
+    from scepra.upstream.succession import Succession
 
 PENDING = 3
 """The exit status where the CA holds something back."""
@@ -65,7 +66,7 @@ def enroll_ra(file: Path, profile: str, csr_only: bool, renew: bool, wait: float
         _say(as_json, f"asking upstream {config.profiles[profile].certifier} for {asked}")
         return await _until_whole(acquisition, reactor, wait or 0.0, as_json)
 
-    outcome = _run(config, profile, store, tokens, work)
+    outcome = _run(file, config, profile, store, tokens, work)
     _tell(outcome, store, as_json, f"scepra install --config {file} --profile {profile} CERTIFICATE...")
 
 
@@ -90,7 +91,7 @@ def install(file: Path, profile: str, certificates: tuple[Path, ...], as_json: b
     async def work(acquisition: Acquisition, reactor: Any) -> Installed | Waiting:
         return await acquisition.install(found)
 
-    _tell(_run(config, profile, store, tokens, work), store, as_json, "")
+    _tell(_run(file, config, profile, store, tokens, work), store, as_json, "")
 
 
 async def _until_whole(acquisition: Acquisition, reactor: Any, wait: float, as_json: bool) -> Installed | Waiting:
@@ -123,7 +124,24 @@ def _settings(file: Path, profile: str) -> tuple[Config, GenerationDirectory]:
     return config, settings
 
 
+def _remembered(file: Path, config: Config, upstream: str) -> tuple[Succession, ...]:
+    """What the RA has stored of a CA's rollovers; nothing where it has not been started yet."""
+    from scepra.store import successions
+    from scepra.succession import parsed
+
+    path = config.store.sqlite_path
+    if path is not None and not path.exists():
+        return ()
+    try:
+        with opened(file) as ledger:
+            return tuple(parsed(ledger.look(successions.load, upstream), upstream))
+    except click.ClickException as error:
+        click.echo(f"Without what the store tells of rollovers of the CA: {error.message}", err=True)
+        return ()
+
+
 def _run(
+    file: Path,
     config: Config,
     profile: str,
     store: GenerationStore,
@@ -143,15 +161,19 @@ def _run(
     from scepra.conversation import Conversation
     from scepra.keys.hands import Hands
     from scepra.upstream.client import Upstream, utc_now
+    from scepra.upstream.succession import Passing
 
     outcomes: list[Any] = []
     settings = config.profiles[profile].ra
     assert isinstance(settings, GenerationDirectory)  # noqa: S101 - as _settings has it
 
+    name = config.profiles[profile].certifier
+    at = config.upstreams[name]
+    # What is learned here of a rollover, the RA will learn itself.
+    successions = Passing(_remembered(file, config, name))
+
     async def main(reactor: Any) -> None:
-        name = config.profiles[profile].certifier
-        at = config.upstreams[name]
-        conversation = Conversation(at, Upstream(name, at, reactor), Hands(deferToThread))
+        conversation = Conversation(at, Upstream(name, at, reactor, successions=successions), Hands(deferToThread))
         acquisition = Acquisition(settings, store, conversation, utc_now, deferToThread)
         try:
             with store.changing():

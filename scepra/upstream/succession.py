@@ -54,10 +54,10 @@ class Successions(Protocol):
 
 
 class Passing:
-    """Successions that are forgotten with the process."""
+    """Successions that are forgotten with the process, but for those that it is given."""
 
-    def __init__(self) -> None:
-        self._known: dict[Certificate, Succession] = {}
+    def __init__(self, known: Iterable[Succession] = ()) -> None:
+        self._known = {each.certificate: each for each in known}
 
     async def read(self) -> tuple[Succession, ...]:
         """All of it."""
