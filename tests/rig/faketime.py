@@ -12,7 +12,10 @@ from tests.rig.programs import absent
 
 
 class WallClock:
-    """The time of day of every process that is started with :attr:`environment`; at first it is the true one."""
+    """The time of day of every process that is started with :attr:`environment`; at first it is the true one.
+
+    ``unhurried`` is the environment of one that has much to do, and notices up to a second late that it was moved.
+    """
 
     def __init__(self, library: Path, file: Path) -> None:
         self._file = file
@@ -24,6 +27,9 @@ class WallClock:
             # Files keep their true times: a process compares those with each other, not with a clock.
             "NO_FAKE_STAT": "1",
         }
+        # What asks the file each time may find it half read by another thread; so does a process once in many hundred
+        # thousand times. This asks once in a second.
+        self.unhurried = {**self.environment, "FAKETIME_NO_CACHE": "0", "FAKETIME_CACHE_DURATION": "0"}
         self.set(0)
 
     def set(self, seconds: int) -> None:
