@@ -133,7 +133,9 @@ def build(
             if section.legacy:
                 broken = ", ".join(section.legacy)
                 log.warn("{kind} {name} accepts what is broken: {broken}", kind=kind, name=name, broken=broken)
-    trust = Trust(files, infrastructure, partial(_lists, ground, before))
+    # Lists count by what is known of these CAs, so others make others.
+    same = before if before is not None and before.settings.upstreams == settings.upstreams else None
+    trust = Trust(files, infrastructure, partial(_lists, ground, upstreams, same))
     providers = {
         name: read_noting(partial(providers_of, ground, trust, name), profile.challenge, problems)
         for name, profile in settings.profiles.items()
@@ -350,6 +352,7 @@ def _signer(
 
 def _lists(
     ground: Ground,
+    upstreams: Mapping[str, Upstream],
     before: Built | None,
     name: str,
     anchors: tuple[Certificate, ...],
@@ -374,6 +377,7 @@ def _lists(
         reactor=ground.reactor,
         slowly=ground.slowly,
         served=isinstance(settings, model.ServedLists),
+        lineages=lambda: (each.view.lineage for each in upstreams.values() if each.view is not None),
     )
 
 

@@ -51,6 +51,16 @@ def issuer_of(certificate: Certificate, anchors: Iterable[Certificate]) -> Certi
     return None
 
 
+def with_successors(anchors: tuple[Certificate, ...], lineage: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
+    """Some CAs, and after them those that follow one of them.
+
+    Args:
+        lineage: CAs of which each follows an earlier one (CERT-12).
+    """
+    first = next((place for place, each in enumerate(lineage) if each in anchors), len(lineage))
+    return (*anchors, *(each for each in lineage[first:] if each not in anchors))
+
+
 def issuers_asked(issuer: bytes, serial: int, anchors: Iterable[Certificate]) -> tuple[Certificate, ...]:
     """Which of the anchors a GetCRL asks about (MSG-51).
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from scepra.enrolment import Reservation, Violation
 from scepra.errors import ScepError
-from scepra.provenance import Provenance, issuer_of, powers, standing, weaknesses
+from scepra.provenance import Provenance, issuer_of, powers, standing, weaknesses, with_successors
 from scepra.scep import der, oid
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
@@ -46,9 +46,8 @@ class RenewalRules:
         Args:
             lineage: CAs of which each follows an earlier one (CERT-12).
         """
-        first = next((place for place, each in enumerate(lineage) if each in self.anchors), len(lineage))
-        later = tuple(each for each in lineage[first:] if each not in self.anchors)
-        return replace(self, anchors=(*self.anchors, *later)) if later else self
+        anchors = with_successors(self.anchors, lineage)
+        return replace(self, anchors=anchors) if anchors != self.anchors else self
 
     def issued(self, signer: Certificate) -> bool:
         """Whether one of the anchors issued *signer*."""

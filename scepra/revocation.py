@@ -8,7 +8,7 @@ message names a place (I11).
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from scepra.errors import RevocationError, ScepError
 from scepra.listsource import Source, Unavailable
-from scepra.provenance import Revocation, issuer_of, issuers_asked
+from scepra.provenance import Revocation, issuer_of, issuers_asked, with_successors
 from scepra.recurring import Shared
 from scepra.scep.algorithm import Digest
 from scepra.scep.certificate import Certificate
@@ -28,6 +28,8 @@ log = Logger()
 
 RETRY = 30.0
 """How soon after a failure a source is tried again, in seconds."""
+_Held = tuple[Source, bytes]
+"""Where a list comes from, and the SHA-256 of its CA's key."""
 
 
 class RevocationLists(Shared[None]):
@@ -35,7 +37,7 @@ class RevocationLists(Shared[None]):
 
     Args:
         name: names them in the log.
-        anchors: the CAs whose lists count.
+        anchors: the CAs whose lists count; so do those of the CAs that follow them.
         sources: one for each list.
         digests: those that may have signed a list.
         unknown: what comes of a certificate of which nothing is known: UNKNOWN, which is refused; an error, so that its
@@ -45,6 +47,7 @@ class RevocationLists(Shared[None]):
         reactor: the clock that nobody sets.
         slowly: calls a function where it may take its time.
         served: whether the lists themselves are kept too, to be handed on.
+        lineages: what is known now of CAs that follow each other.
     """
 
     def __init__(
@@ -60,25 +63,36 @@ class RevocationLists(Shared[None]):
         reactor: IReactorTime,
         slowly: Callable[..., Awaitable[Any]],
         served: bool = False,
+        lineages: Callable[[], Iterable[tuple[Certificate, ...]]] = tuple,
     ) -> None:
         super().__init__(reactor, f"fetching revocation lists of {name}", refresh)
         # Not "name", which a service has only once below its parent.
         self.label = name
-        self._anchors = anchors
+        self._configured = anchors
+        self._lineages = lineages
         self._sources = tuple(sources)
         self._digests = digests
         self._unknown = unknown
         self._now = now
         self._slowly = slowly
-        self._lists: dict[Source, RevocationList] = {}
+        # One CA after another may have its list at one place; the last one of each counts to its end.
+        self._lists: dict[_Held, RevocationList] = {}
+        self._newest: dict[Source, RevocationList] = {}
         self._served = served
-        self._encodings: dict[Source, bytes] = {}
+        self._encodings: dict[_Held, bytes] = {}
+
+    @property
+    def _anchors(self) -> tuple[Certificate, ...]:
+        anchors = self._configured
+        for each in self._lineages():
+            anchors = with_successors(anchors, each)
+        return anchors
 
     def pause(self) -> float:
         """Until sources are asked again: well before the first list ends, and soon after a failure."""
         now = self._now()
         left = [
-            (held.next_update - now).total_seconds() if (held := self._lists.get(source)) is not None else 0.0
+            (held.next_update - now).total_seconds() if (held := self._newest.get(source)) is not None else 0.0
             for source in self._sources
         ]
         pause = min(self._every, max(min(left) / 2, RETRY))
@@ -127,8 +141,8 @@ class RevocationLists(Shared[None]):
             await self.shared()
         now = self._now()
         found = [
-            (issuer_of(asker, (held.issuer,)) is not None, held.this_update, self._encodings[source])
-            for source, held in self._lists.items()
+            (issuer_of(asker, (held.issuer,)) is not None, held.this_update, self._encodings[where])
+            for where, held in self._lists.items()
             if held.valid_at(now)
             and any(_one(held.issuer, each) for each in wanted)
             and (held.points is None or held.covers(asker))
@@ -165,7 +179,7 @@ class RevocationLists(Shared[None]):
     def _complete(self) -> bool:
         """Whether there is a good list from each source."""
         now = self._now()
-        return all((held := self._lists.get(source)) is not None and held.valid_at(now) for source in self._sources)
+        return all((held := self._newest.get(source)) is not None and held.valid_at(now) for source in self._sources)
 
     async def look(self) -> None:
         """Ask every source, all at once: one that is silent keeps no other waiting."""
@@ -186,7 +200,8 @@ class RevocationLists(Shared[None]):
 
     def _take(self, source: Source, fresh: RevocationList, content: bytes) -> None:
         """Keep a list unless what is kept is newer: an old one that is played again takes nothing off."""
-        held = self._lists.get(source)
+        where = (source, fresh.issuer.public_key.sha256)
+        held = self._lists.get(where)
         if held is not None and fresh.this_update < held.this_update:
             log.error("revocation list {place} is older than the one before, which stays", place=source.place)
             return
@@ -205,9 +220,9 @@ class RevocationLists(Shared[None]):
                 count=len(fresh.revoked),
                 end=f"{fresh.next_update:%Y-%m-%d %H:%M}",
             )
-        self._lists[source] = fresh
+        self._lists[where] = self._newest[source] = fresh
         if self._served:
-            self._encodings[source] = crl_der(content)
+            self._encodings[where] = crl_der(content)
 
 
 def _one(issuer: Certificate, other: Certificate) -> bool:

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from asn1crypto import cms as asn1
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from treq.testing import StubTreq
 from twisted.internet.error import ConnectError
 
@@ -42,7 +43,7 @@ from tests.rig.device import (
     request,
     sound,
 )
-from tests.rig.forge import Forge, ReadAnswer, ca_extensions, certificate, read_answer
+from tests.rig.forge import Forge, ReadAnswer, ca_extensions, certificate, key_identifier, read_answer
 from tests.rig.house import FREELY, Day, House, house
 from tests.rig.upstream import EMPTY_CONTENT, Asked, Line, Reply, behind, connected, status
 
@@ -417,6 +418,26 @@ def test_the_lists_of_several_cas(lab: Path) -> None:
         (mine,) = lists(granted(built, query(built, GET_CRL, about(own), own)))
         (theirs,) = lists(granted(built, query(built, GET_CRL, named(below.subject_der, 9), own)))
         assert (len(mine), len(theirs)) == (0, 3)
+
+
+@pytest.mark.proves("MSG-51", "CERT-12")
+def test_the_list_of_a_ca_that_follows(lab: Path) -> None:
+    """It is handed on as soon as that CA is believed to follow the configured one, and not before."""
+    naming = csrs.extension("2.5.29.35", der.sequence(der.tlv(0x80, b"\1" * 20)))
+    extensions = (*ca_extensions(), key_identifier(b"\1" * 20))
+    with scene(lab, LISTS) as there:
+        own, ca = holder(there.house), there.house.state.authority.certificate
+        following = certificate(STRANGER, ca.subject_der, extensions=extensions)
+        now, view = there.day.now(), there.house.upstream.view
+        assert view is not None
+        content = crl(STRANGER, following, [7], naming, this_update=now - HOUR, next_update=now + HOUR)
+        there.place.has[b"/ca.crl"] = content
+        forge = query(there.house, GET_CRL, named(following.subject_der, 9), own)
+        assert post(there.house, forge.message()).status == 503
+        there.house.upstream.view = replace(view, lineage=(ca, following))
+        there.pass_time(31)
+        (found,) = lists(granted(there.house, forge))
+        assert found.public_bytes(Encoding.DER) == content
 
 
 @pytest.mark.proves("MSG-51", "AC-059", "I8")

@@ -15,10 +15,11 @@ from scepra.provenance import Revocation
 from scepra.revocation import RETRY, RevocationLists
 from scepra.scep import der
 from scepra.scep.algorithm import Digest
+from scepra.scep.certificate import Certificate
 from scepra.trust import Trust
 from tests import csrs
 from tests.rig.crls import crl
-from tests.rig.forge import ca_extensions, certificate
+from tests.rig.forge import ca_extensions, certificate, key_identifier
 from tests.rig.house import Day, at_once, run
 
 KEY = csrs.ec_key(which=60)
@@ -79,6 +80,39 @@ def day() -> Day:
 @pytest.fixture
 def source(day: Day) -> Told:
     return Told(day)
+
+
+@pytest.mark.proves("AC-049", "CERT-12", "MSG-52")
+def test_a_ca_that_follows(day: Day, source: Told) -> None:
+    """Its list counts as soon as it is known to follow an anchor; at the place where the other CA's list stood, either
+    counts for the certificates of its own CA, until it ends."""
+    key = csrs.ec_key(which=62)
+    # Which of two keys of one name it is, a list says by its authorityKeyIdentifier.
+    naming = csrs.extension("2.5.29.35", der.sequence(der.tlv(0x80, b"\1" * 20)))
+    following = certificate(key, "CA", extensions=(*ca_extensions(), key_identifier(b"\1" * 20)))
+    young = certificate(csrs.ec_key(which=63), "young", by=(key, following), serial=der.integer(6))
+    known: list[tuple[Certificate, ...]] = []
+    held = lists(day, source, lineages=lambda: known, served=True)
+    assert run(held.standing(DEVICE)) is Revocation.GOOD
+
+    def publish(*revoked: int) -> None:
+        now, ends = day.now(), day.now() + 2 * source.lasts
+        content = crl(key, following, revoked, naming, this_update=now - timedelta(seconds=1), next_update=ends)
+        source.waiting = succeed(content)
+        day.advance(RETRY)
+        run(held.look())
+
+    publish()
+    assert run(held.standing(young)) is Revocation.UNKNOWN
+    known.append((CA, following))
+    publish()
+    assert [run(held.standing(each)) for each in (DEVICE, young)] == [Revocation.GOOD] * 2
+    served = [run(held.serve(each.issuer_der, each.serial, each)) for each in (DEVICE, young)]
+    assert None not in served and served[0] != served[1]
+    publish(5, 6)
+    assert [run(held.standing(each)) for each in (DEVICE, young)] == [Revocation.GOOD, Revocation.REVOKED]
+    day.advance(source.lasts.total_seconds())
+    assert run(held.standing(DEVICE)) is Revocation.UNKNOWN
 
 
 @pytest.mark.proves("FT-57", "DR-14")
