@@ -570,7 +570,7 @@ REMOVALS = (
     Removal(
         "whatever the CA issues to the RA is installed",
         "scepra/acquisition.py",
-        "        if complaints := self._complaints(role, order, issued, view):\n",
+        "        if complaints := self._complaints(role, order, issued, self._ahead(view)):\n",
         "        if complaints := []:\n",
         ("tests/generations/test_acquisition.py",),
     ),

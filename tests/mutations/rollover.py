@@ -9,6 +9,20 @@ _TESTS = ("tests/upstream/test_succession.py",)
 
 REMOVALS = (
     Removal(
+        "a CA that came before an anchor is one",
+        "scepra/provenance.py",
+        "*(each for each in lineage[first:] if each not in anchors)",
+        "*(each for each in lineage if each not in anchors)",
+        ("tests/domain/test_renewal.py",),
+    ),
+    Removal(
+        "lists of a CA count that follows no anchor",
+        "scepra/provenance.py",
+        "if each in anchors), len(lineage))",
+        "if each in anchors), 0)",
+        ("tests/domain/test_renewal.py",),
+    ),
+    Removal(
         "whoever is named in the store is followed",
         _SUCCESSION,
         "if anchored(authority) is None or not (_pinned(authority, settings) or authority in followed):",
