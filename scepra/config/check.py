@@ -73,6 +73,7 @@ def check(sections: Sections) -> Iterator[Finding]:
     for name, profile in sections.profiles.items():
         yield from _profile(name, profile, sections)
     yield from _paths(sections.profiles)
+    yield from _pools(sections.profiles)
     for where, files in _identities(sections):
         if isinstance(files.key, KeyInToken) and files.key.token not in sections.token_names:
             yield Finding(
@@ -277,6 +278,20 @@ def _ndes(path: Path, challenge: NdesChallenge, profile: Profile, sections: Sect
         yield Finding((*path, "type"), sentence)
     if any(rule.hold is not None for rule in profile.policy):
         yield Finding(path, "what the rule hold keeps back too long, NDES refuses: its passwords expire", "warning")
+
+
+def _pools(profiles: Mapping[str, Profile]) -> Iterator[Finding]:
+    """Profiles in front of one NDES that want to keep more of its passwords than it has places for, all of them."""
+    pools: dict[str, list[tuple[Path, NdesChallenge]]] = {}
+    for name, profile in profiles.items():
+        for where, challenge in placed(("profiles", name, "challenge"), profile):
+            if isinstance(challenge, NdesChallenge):
+                pools.setdefault(challenge.broker, []).append((where, challenge))
+    for broker, found in pools.items():
+        wanted, places = sum(each.pool for _, each in found), min(each.cache for _, each in found)
+        if len(found) > 1 and wanted > places:
+            sentence = f"the profiles in front of {broker} want {wanted} together, and it keeps {places} (cache)"
+            yield Finding((*found[-1][0], "pool"), f"{sentence}: one may never have a password", "warning")
 
 
 def _static(path: Path, challenge: StaticChallenge) -> Iterator[Finding]:

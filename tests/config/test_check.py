@@ -411,6 +411,35 @@ def test_the_account_for_ndes(tmp_path: Path, url: str, more: str, problems: lis
     assert sorted(ndes(tmp_path, url, more)) == sorted(problems)
 
 
+@pytest.mark.proves("RA-11")
+@pytest.mark.parametrize(
+    ("url", "pool", "problems"),
+    [
+        (
+            "https://NDES.example/other/",
+            4,
+            [
+                "profiles.vpn.challenge.pool: warning: the profiles in front of ndes ndes.example want 6 together, and"
+                " it keeps 5 (cache): one may never have a password"
+            ],
+        ),
+        ("https://ndes.example/", 3, []),
+        ("https://second.example/", 5, []),
+    ],
+)
+def test_profiles_share_the_places_of_one_ndes(tmp_path: Path, url: str, pool: int, problems: list[str]) -> None:
+    """What all of them want to keep ready must find room there, or the last may wait for ever."""
+    write_private(tmp_path / "ndes.pass", b"password\n")
+    first = NDES.format(url="https://ndes.example/", more="")
+    text = altered(
+        ("{type: static, environment: CHALLENGE}", first),
+        ("ca-fingerprint:", "authorisation: challenge\n    ca-fingerprint:"),
+    )
+    other = NDES.format(url=url, more=f", pool: {pool}")
+    second = SECOND.format(paths="/scep/vpn").replace("{type: static, environment: CHALLENGE}", other)
+    assert [problem.partition(": ")[2] for problem in said(text + second, tmp_path)] == problems
+
+
 @pytest.mark.proves("RA-11", "RA-10")
 def test_what_ndes_s_passwords_go_with(tmp_path: Path) -> None:
     """They are of use only where the CA asks for them, with no other challenges given out beside them; waiting for
