@@ -527,14 +527,14 @@ REMOVALS = (
     ),
     Removal(
         "what the CA added is not judged by the policy",
-        "scepra/forwarding.py",
+        "scepra/consequence.py",
         "        return decide(self.policies.get(held.profile, _NOTHING), request)\n",
         "        return decide((), request)\n",
         ("tests/ra/test_issued.py",),
     ),
     Removal(
         "the certificate that was to be renewed is the new one",
-        "scepra/forwarding.py",
+        "scepra/consequence.py",
         "if issued.fingerprint() in held.challenge:",
         "if False:",
         ("tests/ra/test_renewal.py",),
