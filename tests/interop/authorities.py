@@ -70,9 +70,10 @@ class Authority:
         """Which version of it is tried."""
         return debian_version(cls.package)
 
-    def methods(self) -> str:
-        """By which methods it was sent messages, as far as its log says."""
-        return " and ".join(sorted(set(self.asked.findall(self.server.output())))) or "not in its log"
+    def methods(self, since: int) -> str:
+        """By which methods it was sent messages, as far as its log says from an offset on: others may have asked it
+        before."""
+        return " and ".join(sorted(set(self.asked.findall(self.server.output()[since:])))) or "not in its log"
 
     def operations(self) -> int:
         """How often PKIOperation stands in the CA's log: it tells whether the CA was asked, not how often."""
