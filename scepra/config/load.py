@@ -68,14 +68,24 @@ def read(path: str | Path, environ: Mapping[str, str] = os.environ) -> Reading:
     """As :func:`load`, but problems are returned, warnings among them, instead of raised."""
     path = Path(path)
     try:
+        content, mode = read_file(path)
+    except ConfigError as error:
+        return Reading(None, Document(str(path), None, {}, error.problems), error.problems)
+    return parse(content, str(path), Surroundings(path.parent, environ), mode)
+
+
+def read_file(path: Path) -> tuple[bytes, int]:
+    """What a file holds, and its permissions; of one that is too long, the beginning.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
         with path.open("rb") as file:
-            content = file.read(MAXIMUM + 1)
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            return file.read(MAXIMUM + 1), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except (OSError, ValueError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "no such name is possible"
-        problem = Problem(str(path), 0, 0, "", f"cannot be read: {reason}")
-        return Reading(None, Document(str(path), None, {}, (problem,)), (problem,))
-    return parse(content, str(path), Surroundings(path.parent, environ), mode)
+        raise ConfigError((Problem(str(path), 0, 0, "", f"cannot be read: {reason}"),)) from error
 
 
 def parse(content: bytes, file: str, surroundings: Surroundings, mode: int = 0o600) -> Reading:

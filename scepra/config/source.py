@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scepra.config.document import MAXIMUM
-from scepra.config.load import Reading, parse
+from scepra.config.load import Reading, parse, read_file
 from scepra.config.section import Surroundings
-from scepra.errors import ConfigError, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +34,7 @@ class Source:
             ConfigError: it cannot be read.
         """
         path = Path(path)
-        try:
-            with path.open("rb") as file:
-                content = file.read(MAXIMUM + 1)
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        except (OSError, ValueError) as error:
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "no such name"
-            raise ConfigError((Problem(str(path), 0, 0, "", f"cannot be read: {reason}"),)) from error
+        content, mode = read_file(path)
         return cls(str(path), str(path.parent.absolute()), content, mode)
 
     def again(self) -> Source:
