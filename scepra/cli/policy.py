@@ -16,7 +16,15 @@ from scepra.cli.draft import draft
 from scepra.cli.explanation import Explanation, records
 from scepra.cli.replay import Replay, read_policies
 from scepra.cli.seen import moment, opened_vault, seen
-from scepra.cli.store import Ledger, config_option, json_option, limit_option, opened, optional_identifier_argument
+from scepra.cli.store import (
+    Ledger,
+    Untold,
+    config_option,
+    json_option,
+    limit_option,
+    opened,
+    optional_identifier_argument,
+)
 from scepra.cli.table import terminal_width, to_json
 from scepra.config.load import read
 from scepra.policy import version
@@ -145,12 +153,6 @@ def learn(file: Path, profile: str, since: datetime | None) -> None:
     click.echo("\n".join(draft(proposal.rules, proposal.remarks, [*_head(span, learner.count, seen_but), *unfit])))
 
 
-class Cannot(click.ClickException):
-    """It cannot be told; exit status 1 is an answer."""
-
-    exit_code = 2
-
-
 _MOST_NAMED = 10
 
 
@@ -191,7 +193,7 @@ def _opened(file: Path) -> Iterator[Ledger]:
     """As :func:`opened`, for commands whose exit status 1 is an answer.
 
     Raises:
-        Cannot: the store cannot be used.
+        Untold: the store cannot be used.
     """
     try:
         with opened(file) as ledger:
@@ -199,4 +201,4 @@ def _opened(file: Path) -> Iterator[Ledger]:
     except click.UsageError:
         raise
     except click.ClickException as error:
-        raise Cannot(error.message) from error
+        raise Untold(error.message) from error

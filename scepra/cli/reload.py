@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from scepra.cli.asn1_text import printable
-from scepra.cli.store import Ledger, config_option, json_option, opened
+from scepra.cli.store import Ledger, Untold, config_option, json_option, opened
 from scepra.cli.table import to_json
-from scepra.config.load import read
 from scepra.config.source import Source
 from scepra.errors import ConfigError
 from scepra.store import processes
@@ -25,12 +25,6 @@ from scepra.store.processes import Process
 PATIENCE = 90.0
 """How long, in seconds, it is waited for an answer: longer than several processes may take for one."""
 _PAUSE = 0.1
-
-
-class Untold(click.ClickException):
-    """Nobody was told, or nobody knows what came of it."""
-
-    exit_code = 2
 
 
 @click.command()
@@ -43,11 +37,14 @@ def reload(context: click.Context, file: Path, as_json: bool) -> None:
     Whole, or not at all. Exits with 0 if it is in force, with 1 if it is not taken, and says why, with 2 if no RA of
     this configuration runs here, or does not answer.
     """
-    reading = read(file)
-    if reading.config is None:
-        _tell(context, as_json, "", [*map(str, reading.problems)], [])
     try:
-        version = Source.read(file).version
+        source = Source.read(file)
+        reading = source.parse()
+        if reading.config is None:
+            raise ConfigError(reading.problems)
+    except ConfigError as error:
+        _tell(context, as_json, "", [*map(str, error.problems)], [])
+    try:
         with opened(file) as ledger:
             before = _here(ledger, file)
             leaders = {leader for each in before if (leader := process_of(each.leader)) is not None}
@@ -55,14 +52,12 @@ def reload(context: click.Context, file: Path, as_json: bool) -> None:
                 raise Untold(f"no RA that goes by {file} runs on this machine")
             for leader in leaders:
                 _signal(leader)
-            after = _answers(ledger, file, version, {each.owner: each.told for each in before})
-    except ConfigError as error:
-        raise Untold(str(error)) from error
+            after = _answers(ledger, file, source.version, {each.owner: each.told for each in before})
     except click.ClickException as error:
         raise Untold(error.message) from error
     # Several processes mostly say the same.
     problems = list(dict.fromkeys(line for each in after for line in each.failure.splitlines()))
-    _tell(context, as_json, version, problems, after)
+    _tell(context, as_json, source.version, problems, after)
 
 
 def _here(ledger: Ledger, file: Path) -> list[Process]:
@@ -98,7 +93,7 @@ def _answers(ledger: Ledger, file: Path, version: str, told: Mapping[str, dateti
     raise Untold(f"no answer within {PATIENCE:g} s: its log says more")
 
 
-def _tell(context: click.Context, as_json: bool, version: str, problems: list[str], after: list[Process]) -> None:
+def _tell(context: click.Context, as_json: bool, version: str, problems: list[str], after: list[Process]) -> NoReturn:
     """Write what came of it, and exit."""
     if as_json:
         report = {

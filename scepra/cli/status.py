@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from scepra.cli.asn1_text import printable
-from scepra.cli.store import config_option, json_option, opened
+from scepra.cli.store import Untold, config_option, json_option, opened
 from scepra.cli.table import facts, minute, moment, table, terminal_width, to_json
 from scepra.config.load import read
 from scepra.store.health import Health
@@ -24,12 +24,6 @@ SOON = timedelta(days=7)
 """How long before its end a certificate needs somebody."""
 SILENT = timedelta(minutes=15)
 """After how long without a look nobody knows how an upstream, or a process, is."""
-
-
-class Untold(click.ClickException):
-    """How everything is cannot be told."""
-
-    exit_code = 2
 
 
 @click.command()

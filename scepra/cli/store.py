@@ -33,6 +33,12 @@ MOST_LISTED = 10_000
 _NOT_STARTED = "the RA has not been started with this configuration yet"
 
 
+class Untold(click.ClickException):
+    """What was asked cannot be told; exit status 1 would be an answer."""
+
+    exit_code = 2
+
+
 class Ledger:
     """The store, used by a command and closed after it."""
 
